@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from berlin.errors import ProtocolError
+from berlin.errors import MAX_MESSAGE_CHARS, BerlinError, ProtocolError
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.client_request import MAX_TOOLS
 from berlin.formats.contract import ClientCall
@@ -15,15 +17,23 @@ from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.tool_calls import ToolCallAssembler
-from berlin.gateway.catalog import Service
+from berlin.gateway.catalog import Catalog, Service
+from berlin.language.step import CompiledStep, Step, read_object
 from berlin.language.tables.keeping import KeepingMap
+from berlin.language.values.template import Template
 from berlin.providers.contract import Burst, is_long
+from berlin.providers.long import MAX_EVENTS
 from berlin.providers.scripted import ScriptedProvider
+from berlin.recipes.recipe import parse_recipe
 from berlin.routing.conversations.memory import MemoryHeads
 from berlin.routing.conversations.provider import MAX_HEAD_CHARS, Conversations
 from berlin.types import (
     ChatRequest,
+    Endpoint,
+    Extra,
+    ExtraDelta,
     Finished,
+    ImagePart,
     Message,
     ReasoningDelta,
     StreamEvent,
@@ -32,7 +42,18 @@ from berlin.types import (
     Tool,
     ToolCallDelta,
 )
-from support.gateway import ANTHROPIC, OLLAMA, OPENAI, RESPONSES, Dialect, serve
+from berlin.wire.json import MAX_VALUES
+from berlin.wire.pointer import get_at, parse_pointer
+from support.gateway import (
+    ANTHROPIC,
+    OLLAMA,
+    OPENAI,
+    RESPONSES,
+    Dialect,
+    described_provider,
+    serve,
+)
+from support.playing import playing
 
 FUNCTION = {"name": "f", "parameters": {}}
 TOOLS = {
@@ -60,6 +81,14 @@ def test_what_is_long_leaves_the_loop() -> None:
     assert is_long(ChatRequest((many,)))
     assert is_long(ChatRequest((one,), tools=(Tool("f"),) * 501))
     assert is_long(ChatRequest((one,), tools=(Tool("f", parameters="x" * 300_000),)))
+    image = Message("user", (TextPart("x"), ImagePart("data:image/png;base64," + "A" * 300_000)))
+    few = Message("user", (TextPart("x"), TextPart("y")))
+    assert is_long(ChatRequest((image,)))
+    assert is_long(ChatRequest((one,), options={"logit_bias": {str(n): 1 for n in range(5_000)}}))
+    assert is_long(ChatRequest((one,), options={"stop": ["a"] * 5_000}))
+    assert is_long(ChatRequest((one,), extra=Extra("openai", {"metadata": {"k" * 300_000: 1}})))
+    assert is_long(ChatRequest((few,) * 400 + (Message("user", (TextPart("x" * 300_000),) * 2),)))
+    assert not is_long(ChatRequest((few,) * 200, options={"stop": ["a"] * 10, "temperature": 1}))
 
 
 class Keeping(ScriptedProvider):
@@ -129,9 +158,126 @@ def test_tool_calls_of_a_service_hold_only_so_much() -> None:
             calls.add([], 0, "c", "" if n else "f", PIECE)
     calls = ToolCallAssembler()
     with pytest.raises(ProtocolError, match=told):
-        for n in range(40_000):
+        for n in range(4_097):
             calls.add([], n, "", "f", "")
     calls = ToolCallAssembler()
     with pytest.raises(ProtocolError, match="a tool's name is longer than"):
         for n in range(5_000):
             calls.add([], 0, "", "ab"[n % 2], "")
+
+
+def openai_event(members: str) -> bytes:
+    """Return an event with these members of its delta."""
+    return b'data: {"choices":[{"index":0,"delta":{%b}}]}\n\n' % members.encode()
+
+
+CALL = '{"id":"c%d","type":"function","function":{"name":"f","arguments":"{}"}}'
+LARGE = {
+    "many pieces of text": (
+        openai_event('"content":[' + ",".join(['{"text":"a"}'] * 20_000) + "]"),
+        "a" * 20_000,
+    ),
+    "a picture of 10 MB": (openai_event('"content":"' + "x" * 10_000_000 + '"'), "x" * 10_000_000),
+    "4,000 calls": (
+        openai_event('"tool_calls":[' + ",".join(CALL % n for n in range(4_000)) + "]"),
+        "",
+    ),
+}
+
+
+async def events_of(data: bytes, asked: ChatRequest) -> list[Burst]:
+    """Return the bursts of an OpenAI service that sends this."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=data, content_type="text/event-stream")
+
+    async with playing(answer) as url, described_provider(url) as provider:
+        return [burst async for burst in provider.bursts(asked)]
+
+
+@pytest.mark.parametrize(("event", "text"), LARGE.values(), ids=LARGE)
+async def test_a_large_event_is_cut(event: bytes, text: str) -> None:
+    """All of one event arrives, in bursts that are each little work, with turns in between."""
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    bursts = await events_of(event + end, ChatRequest((Message.of("user", "Hi"),)))
+    said = [event for burst in bursts for event in burst]
+    assert "".join(e.text for e in said if isinstance(e, TextDelta)) == text
+    assert max(map(len, bursts)) <= MAX_EVENTS
+    assert len(bursts) > 5
+
+
+MANY = b"[" + b"{}," * (MAX_VALUES // 2) + b"{}]"
+
+
+@pytest.mark.parametrize(
+    "format", [OpenAIChatFormat, AnthropicMessagesFormat, OllamaChatFormat, ResponsesFormat]
+)
+@pytest.mark.parametrize("around", [b'data: {"x":%b}\n\n', b'{"x":%b}\n'], ids=["event", "whole"])
+def test_a_document_with_very_many_values(format: type[Any], around: bytes) -> None:
+    """It is an error before it is decoded, whatever the dialect, in a stream and as the body."""
+    decoder = format().decoder()
+    assert [*decoder.feed(around % MANY), *decoder.finish()] == []
+    assert "has more than 500000 values" in str(decoder.failure)
+
+
+def test_what_a_service_wants_back_is_bounded_too() -> None:
+    """Signatures of another dialect that never end are not kept without an end."""
+    request = ChatRequest((Message.of("user", "Hi"),), "m")
+    for face in (OpenAIChatFormat, AnthropicMessagesFormat, ResponsesFormat):
+        encoder = face().encoder(ClientCall(request))
+        piece = ExtraDelta(Extra("x", {"signature": PIECE}), "reasoning")
+        with pytest.raises(ProtocolError, match="what has to be held of the stream is longer than"):
+            for _ in range(257):
+                encoder.encode_event(piece)
+
+
+def test_new_members_in_each_event() -> None:
+    """Members of the answer that have another name each time are not remembered without an end."""
+    decoder = OpenAIChatFormat().decoder()
+    with pytest.raises(ProtocolError, match="more than 1000 members"):
+        for n in range(1_001):
+            decoder.feed(b'data: {"choices":[],"m%d":1}\n\n' % n)
+
+
+LONG = "k" * 1_000_000
+
+
+def _template(text: str) -> Template:
+    return Template(text, frozenset({"prompt"}))
+
+
+QUOTED: dict[str, Callable[[], object]] = {
+    **{
+        f"a member: {face.__name__}": partial(
+            lambda face: face().decode_request(
+                b'{"model":"m","max_tokens":1,"input":[{"%b":1}],"messages":[{"role":"user",'
+                b'"content":[{"%b":1}],"%b":[1]}],"tools":[{"type":"%b"}]}' % ((LONG.encode(),) * 4)
+            ),
+            face,
+        )
+        for face in (OpenAIChatFormat, AnthropicMessagesFormat, OllamaChatFormat, ResponsesFormat)
+    },
+    "a role": lambda: ChatRequest.of([{"role": LONG, "content": "x"}]),
+    "an unknown key": lambda: parse_recipe(f"{LONG} = 1", "a.toml"),
+    "a wrong value": lambda: parse_recipe(f"[models]\ndefault = 1\n[auth]\n{LONG}.a = 1", "a.toml"),
+    "a file's name": lambda: parse_recipe("a = 1", LONG),
+    "not TOML": lambda: parse_recipe(f"a = {LONG}", "a.toml"),
+    "a placeholder": lambda: _template(f"{{{LONG}}}"),
+    "a function": lambda: _template(f"{{jso:{LONG}}}"),
+    "a header": lambda: CompiledStep(Step("/", headers={LONG + "\n": "a"}), ()),
+    "a path": lambda: CompiledStep(Step(LONG), ()),
+    "a host": lambda: Endpoint.of(f"https://{LONG}\n/"),
+    "a port": lambda: Endpoint.of(f"https://a:{LONG}/"),
+    "a model": lambda: Catalog([Service("s", ScriptedProvider(), ["m"])]).resolve(LONG),
+    "a pointer": lambda: get_at({}, parse_pointer("~" + LONG)),
+    "a member of a whole answer": lambda: read_object(f'"{LONG}"'.encode(), LONG),
+}
+
+
+@pytest.mark.parametrize("refuse", QUOTED.values(), ids=QUOTED)
+def test_what_an_error_quotes_is_bounded(refuse: Callable[[], object]) -> None:
+    """A name of a megabyte is shown in part, in the message and as the member that is wrong."""
+    with pytest.raises(BerlinError) as caught:
+        refuse()
+    assert len(caught.value.message) <= MAX_MESSAGE_CHARS
+    assert len(getattr(caught.value, "param", None) or "") <= MAX_MESSAGE_CHARS

@@ -13,8 +13,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from support.chat_service import ChatService
 from support.cli import Cli, reader
 from support.gateway_process import ask, rest_of
+from support.serving import house
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forks")
 
@@ -72,7 +74,8 @@ async def test_life_of_two_workers(tmp_path: Path) -> None:
     temporary.mkdir()
     cli = Cli(tmp_path).configure("[server]\nworkers = 2\n")
     cli.environ |= {"TMPDIR": str(temporary)}
-    async with cli.serve() as (process, url), _fresh() as session:
+    chats = ChatService(["first", 1.0, "last"])
+    async with chats as slow, cli.serve() as (process, url), _fresh() as session:
         for _ in range(12):
             assert (await ask(session, url, model="guide"))[0] == 200
         seen = [await _counts_up_to(session, url, 12)]
@@ -87,7 +90,8 @@ async def test_life_of_two_workers(tmp_path: Path) -> None:
         assert len(_workers(process.pid) & before) == 1
         _, page = await _page(session, url + "/metrics")
         assert b"berlin_worker_restarts_total 1.0" in page
-        cli.configure("[server]\nworkers = 2\n[aliases]\nfresh = 'guide'\n")
+        fresh = "[server]\nworkers = 2\n[aliases]\nfresh = 'guide'\n"
+        cli.configure(fresh + house(slow.url, "models = ['m1']\nmodel = 'm1'"))
         await _until(process, "config.loaded workers=2")
         for _ in range(100):
             answers = [(await ask(session, url, model="fresh"))[0] for _ in range(8)]
@@ -98,7 +102,15 @@ async def test_life_of_two_workers(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         await _until(process, "config.kept")
         assert (await ask(session, url, model="fresh"))[0] == 200
+        last = asyncio.create_task(ask(session, url, model="house:m1"))
+        await slow.seen(chats=1)
         process.terminate()
+        while len(_workers(process.pid)) == 2:
+            await asyncio.sleep(0.01)
+        # The worker that still answers refuses; no connection waits for the one that has ended.
+        for _ in range(8):
+            assert (await ask(session, url, model="guide"))[0] == 503
+        assert (await last)[0] == 200
         assert await rest_of(process) == (0, "berlin: stopping\n")
     assert list(temporary.iterdir()) == []
 

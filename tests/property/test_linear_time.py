@@ -22,12 +22,17 @@ from hypothesis import strategies as st
 
 import berlin
 from berlin.errors import BerlinError
+from berlin.formats.anthropic.format import AnthropicMessagesFormat
+from berlin.formats.dialect import DialectFormat
+from berlin.formats.ollama.format import OllamaChatFormat
+from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.gateway.access.origin import LOOPBACK, Proxies
 from berlin.language.values.template import Template
 from berlin.types import Secret, mask, nearest
 from berlin.wire.framings import FRAMINGS
-from berlin.wire.json import _commas_outside_text, decode_request_object
+from berlin.wire.json import _marks_outside_text, decode_request_object
 from berlin.wire.pointer import parse_pointer
 from berlin.wire.retry_after import parse_reset, parse_retry_after
 from berlin.wire.snippet import snippet
@@ -92,11 +97,11 @@ def forwarded(n: int) -> object:
 
 
 READERS: dict[str, Callable[[int], object]] = {
-    "a body of commas in an open text": lambda n: _commas_outside_text(
+    "a body of commas in an open text": lambda n: _marks_outside_text(
         b'{"a":"' + b"," * n + b'","b":"' + b'\\"' * n
     ),
-    "a body of quotes": lambda n: _commas_outside_text(b'"' * n),
-    "a body of backslashes": lambda n: _commas_outside_text(b"\\" * n),
+    "a body of quotes": lambda n: _marks_outside_text(b'"' * n),
+    "a body of backslashes": lambda n: _marks_outside_text(b"\\" * n),
     "a body that nests": lambda n: decode_request_object(b'{"a":' * n),
     "a template of braces": lambda n: Template("{" * n, frozenset({"prompt"})),
     "a template of placeholders": lambda n: Template("{prompt}" * n, frozenset({"prompt"})).render(
@@ -125,6 +130,115 @@ def test_a_reader_takes_linear_steps(name: str) -> None:
     read_safely(read, 10)  # what is loaded and cached at first use
     once, twice = (count_lines(read, size) for size in (2_000, 4_000))
     assert twice <= 2.3 * once + 500
+
+
+MESSAGES = '{"model":"m","max_tokens":9,"messages":['
+INPUT = '{"model":"m","input":['
+CONVERSATIONS: dict[str, tuple[type[DialectFormat], str, str, str]] = {
+    "openai turns": (
+        OpenAIChatFormat,
+        MESSAGES,
+        '{"role":"user","content":"x"},{"role":"assistant","content":"y"}',
+        "]}",
+    ),
+    "openai parts": (
+        OpenAIChatFormat,
+        MESSAGES + '{"role":"user","content":[',
+        '{"type":"text","text":"x"}',
+        "]}]}",
+    ),
+    "openai calls": (
+        OpenAIChatFormat,
+        MESSAGES + '{"role":"user","content":"x"},{"role":"assistant","tool_calls":[',
+        '{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}',
+        "]}]}",
+    ),
+    "openai results": (
+        OpenAIChatFormat,
+        MESSAGES,
+        '{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f",'
+        '"arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"}',
+        "]}",
+    ),
+    "openai tools": (
+        OpenAIChatFormat,
+        MESSAGES + '{"role":"user","content":"x"}],"tools":[',
+        '{"type":"function","function":{"name":"f","parameters":{}}}',
+        "]}",
+    ),
+    "anthropic blocks": (
+        AnthropicMessagesFormat,
+        MESSAGES + '{"role":"user","content":[',
+        '{"type":"text","text":"x"}',
+        "]}]}",
+    ),
+    "anthropic calls": (
+        AnthropicMessagesFormat,
+        MESSAGES + '{"role":"user","content":"x"},{"role":"assistant","content":[',
+        '{"type":"tool_use","id":"c","name":"f","input":{}}',
+        "]}]}",
+    ),
+    "anthropic thoughts": (
+        AnthropicMessagesFormat,
+        MESSAGES + '{"role":"user","content":"x"},{"role":"assistant","content":[',
+        '{"type":"thinking","thinking":"x","signature":"s"},{"type":"text","text":"x"}',
+        "]}]}",
+    ),
+    "anthropic results": (
+        AnthropicMessagesFormat,
+        MESSAGES + '{"role":"user","content":[',
+        '{"type":"tool_result","tool_use_id":"c","content":[{"type":"text","text":"x"}]}',
+        "]}]}",
+    ),
+    "ollama turns": (
+        OllamaChatFormat,
+        MESSAGES,
+        '{"role":"user","content":"x"},{"role":"assistant","content":"","tool_calls":[{"function":'
+        '{"name":"f","arguments":{}}}]},{"role":"tool","content":"x","tool_name":"f"}',
+        "]}",
+    ),
+    "responses calls": (
+        ResponsesFormat,
+        INPUT,
+        '{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}',
+        "]}",
+    ),
+    "responses answers": (
+        ResponsesFormat,
+        INPUT + '{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},',
+        '{"type":"message","role":"assistant","content":[{"type":"output_text","text":"x"}]}',
+        "]}",
+    ),
+    "responses thoughts": (
+        ResponsesFormat,
+        INPUT,
+        '{"type":"reasoning","id":"r","summary":[{"type":"summary_text","text":"x"}]}',
+        "]}",
+    ),
+    "responses results": (
+        ResponsesFormat,
+        INPUT,
+        '{"type":"function_call_output","call_id":"c","output":"x"}',
+        "]}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_a_conversation_takes_linear_steps(name: str) -> None:
+    """Twice the messages, parts, calls or tools take about twice the steps, in each dialect."""
+    dialect, before, item, after = CONVERSATIONS[name]
+
+    def pass_on(n: int) -> None:
+        call = dialect().decode_request((before + ",".join([item] * n) + after).encode())
+        for sent in (OpenAIChatFormat, AnthropicMessagesFormat, OllamaChatFormat, ResponsesFormat):
+            with contextlib.suppress(BerlinError, StopIteration):
+                next(sent().encode_request(call.request))
+
+    pass_on(1)
+    once, twice = (count_lines(pass_on, size) for size in (150, 300))
+    assert once > 150
+    assert twice <= 2.2 * once + 500
 
 
 def read_safely(read: Callable[[int], object], size: int) -> None:

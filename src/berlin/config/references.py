@@ -21,7 +21,7 @@ def resolve_secret(
     """Return a value of the file, or the source it is read from again for each login.
 
     Raises:
-        ConfigurationError: if it names an environment variable that is not set.
+        ConfigurationError: if it names an environment variable that is not set, or is empty.
     """
     match value:
         case Reference(file=file, at=at) if file:
@@ -33,7 +33,12 @@ def resolve_secret(
             return CommandSecret(command)
         case Reference(caller=True):
             return CallerSecret()
-    return resolve_value(value, key, environ)
+    text = resolve_value(value, key, environ)
+    if text == "" and isinstance(value, Reference):
+        raise ConfigurationError(
+            f"{key} comes from the environment variable {value.env}, which is empty"
+        )
+    return text
 
 
 def resolve_value(

@@ -35,7 +35,7 @@ from berlin.types import (
     UsageReport,
 )
 from berlin.wire.framings import Framer
-from berlin.wire.json import DECODE_ERRORS, encode_value
+from berlin.wire.json import DECODE_ERRORS, MAX_VALUES, encode_value, has_many_values
 from berlin.wire.snippet import snippet
 
 
@@ -77,7 +77,12 @@ class DocumentDecoder(ABC):
         except ProtocolError as error:
             self.failure = error
             return []
-        events = self._decode(documents) if documents else []
+        if not documents:
+            events = []
+        elif len(documents[0]) > MAX_VALUES or len(data) > MAX_VALUES:
+            events = self._decode_large(documents)
+        else:
+            events = self._decode(documents)
         if self.failure is None and (self._framer.done or self.done):
             self._end(events)
         return events
@@ -91,7 +96,7 @@ class DocumentDecoder(ABC):
         except ProtocolError as error:
             self.failure = error
             return []
-        events = self._decode(rest) if rest else []
+        events = self._decode_large(rest) if rest else []
         self._end_after(rest, events)
         return events
 
@@ -153,6 +158,16 @@ class DocumentDecoder(ABC):
             )
         )
         self.done = True
+
+    def _decode_large(self, documents: list[bytes]) -> list[StreamEvent]:
+        """Decode documents, up to one that has too many values."""
+        large = next((n for n, each in enumerate(documents) if has_many_values(each)), None)
+        events = self._decode(documents[:large])
+        if large is not None and self.failure is None and not self.done:
+            self.failure = ProtocolError(
+                f"a document of the answer has more than {MAX_VALUES} values"
+            )
+        return events
 
     def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
         events: list[StreamEvent] = []
@@ -326,7 +341,7 @@ _OBJECTS: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 def _is_cut(rest: bytes) -> bool:
     """Whether this is the beginning of an object, not a complete invalid one."""
-    if not rest.lstrip().startswith(b"{"):
+    if not rest.lstrip().startswith(b"{") or has_many_values(rest):
         return False
     try:
         msgspec.json.decode(rest)

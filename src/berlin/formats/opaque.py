@@ -125,23 +125,26 @@ class TurnState:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
         self._parts: list[OpaquePart | _Thought] = []
-        self._calls: dict[int, Extra] = {}
+        self._calls: dict[int, list[MaybeExtra]] = {}
         self._ids: dict[int, str] = {}
 
     def think(self, text: str) -> None:
         """Take a piece of reasoning."""
         self._thought().pieces.append(text)
 
-    def take(self, event: ExtraDelta) -> None:
-        """Take members of another dialect."""
+    def take(self, event: ExtraDelta) -> bool:
+        """Take members of another dialect; return whether they are kept."""
         extra = event.extra
         if extra.dialect == self._dialect:
-            return
+            return False
         if event.at == "reasoning":
             thought = self._thought(anew=event.opens)
-            thought.extra = merge_extra(thought.extra, extra)
+            thought.extras.append(extra)
         elif event.at == "part" and is_opaque_part(extra, self._dialect):
             self._parts.append(OpaquePart(extra))
+        else:
+            return False
+        return True
 
     def call(self, event: ToolCallDelta) -> None:
         """Take a piece of a call."""
@@ -149,12 +152,16 @@ class TurnState:
             self._ids[event.index] = event.id
         state = opaque_of_call(event.extra, self._dialect)
         if state is not None:
-            self._calls[event.index] = merge_extra(self._calls.get(event.index), state)
+            self._calls.setdefault(event.index, []).append(state)
 
     def sealed(self) -> str:
         """Return the envelope; `""` if the service wants nothing back."""
         parts = [part if isinstance(part, OpaquePart) else part.part() for part in self._parts]
-        calls = {self._ids.get(index, ""): extra for index, extra in self._calls.items()}
+        calls = {
+            self._ids.get(index, ""): extra
+            for index, states in self._calls.items()
+            if (extra := merge_extra(*states)) is not None
+        }
         return _sealed(parts, calls)
 
     def _thought(self, *, anew: bool = False) -> _Thought:
@@ -170,10 +177,10 @@ class _Thought:
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
-        self.extra: MaybeExtra = None
+        self.extras: list[Extra] = []
 
     def part(self) -> ReasoningPart:
-        return ReasoningPart("".join(self.pieces), self.extra)
+        return ReasoningPart("".join(self.pieces), merge_extra(*self.extras))
 
 
 def sealed_state(parts: Iterable[Part], dialect: str) -> str:

@@ -8,13 +8,17 @@ from berlin.types import (
     AnswerLimit,
     ChatRequest,
     ChatResponse,
+    ExtraDelta,
     Part,
+    ReasoningDelta,
+    TextDelta,
     TextPart,
+    ToolCallDelta,
     ToolCallPart,
     ToolResultPart,
     Usage,
 )
-from berlin.types.accumulate import EVENT_BYTES
+from berlin.types.accumulate import PART_BYTES
 from berlin.types.usage import estimate_tokens, usage_with
 
 
@@ -35,14 +39,20 @@ class TokenCount:
         """Count a piece of the answer."""
         self.chars += len(text)
 
-    def hold(self, text: str) -> None:
+    def hold(self, event: TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta) -> None:
         """Count a piece of the answer that stays in memory until the end.
 
         Raises:
             ProtocolError: if that is too much.
         """
-        self.chars += len(text)
-        self._held.take(len(text) + EVENT_BYTES)
+        match event:
+            case TextDelta(text) | ReasoningDelta(text) | ToolCallDelta(arguments=text):
+                self.chars += len(text)
+        self._held.count(event)
+
+    def take_parts(self, count: int) -> None:
+        """Count parts that are written one by one. Raises ProtocolError if there are too many."""
+        self._held.take(count * PART_BYTES)
 
     def report(self, usage: Usage | None) -> None:
         """Take the service's own report, which takes precedence over any estimate."""

@@ -98,7 +98,7 @@ class _Call:
         self.number = -1  # until it is passed on
         self.name = ""
         self.arguments = Arguments()
-        self.extra: MaybeExtra = None
+        self.extras: list[Extra] = []
 
     @property
     def is_empty(self) -> bool:
@@ -178,7 +178,8 @@ class ToolCallAssembler:
         if arguments.strip() or call.arguments:
             call.arguments.append(arguments)
         if extra is not None:
-            call.extra = merge_extra(call.extra, extra)
+            self._limit.take(len(str(extra.members)))
+            call.extras.append(extra)
         if call.name and not call.is_empty:
             self._open(call, events)
 
@@ -198,7 +199,7 @@ class ToolCallAssembler:
         call = _Call(None, id)
         if id:
             self._by_id.setdefault(id, call)
-        call.name, call.extra = name, extra
+        call.name, call.extras = name, [extra] if extra is not None else []
         call.arguments.append(arguments)
         self.flush(events)
         self._calls.append(call)
@@ -247,7 +248,8 @@ class ToolCallAssembler:
         self._ids[id] = None
         arguments = call.arguments.text
         arguments = "{}" if arguments.strip() == "null" else arguments
-        events.append(ToolCallDelta(call.number, id, call.name, arguments, call.extra))
+        extra = merge_extra(*call.extras)
+        events.append(ToolCallDelta(call.number, id, call.name, arguments, extra))
 
 
 def arguments_object(arguments: str) -> Raw:

@@ -243,8 +243,7 @@ class Gateway:
                         visit,
                         held=service.holds,
                     )
-                answer = await self.streams.whole(bursts, visit)
-        body = head.encode_response(answer)
+                body = await self.streams.whole(bursts, visit, head.encode_response)
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json", headers=head.headers())
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
@@ -20,12 +20,15 @@ from berlin.gateway.refusals import broken_off
 from berlin.gateway.response import StreamedResponse
 from berlin.gateway.sweep import Sweep
 from berlin.providers.contract import Bursts
+from berlin.providers.long import LONG_BYTES
 from berlin.types import Accumulator, ChatResponse
 
 WRITE_TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 15.0
 # How often each stream is looked at within the time of a keep-alive.
 LOOKS = 8
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -139,8 +142,8 @@ class OpenStreams:
                         if response.is_behind:
                             await response.catch_up()
 
-    async def whole(self, bursts: Bursts, visit: Visit) -> ChatResponse:
-        """Return a whole answer. Raises BerlinError if it fails."""
+    async def whole(self, bursts: Bursts, visit: Visit, encode: Callable[[ChatResponse], _T]) -> _T:
+        """Return a whole answer, encoded. Raises BerlinError if it fails."""
         answer = Accumulator()
         with _AnswerInProgress(self._making, visit):
             async with aclosing(bursts):
@@ -148,7 +151,9 @@ class OpenStreams:
                     visit.note(burst)
                     for event in burst:
                         answer.add(event)
-        return answer.response()
+        if answer.size > LONG_BYTES:
+            return await asyncio.to_thread(lambda: encode(answer.response()))
+        return encode(answer.response())
 
     def _break_silences(self) -> bool:
         """Send a keep-alive in each stream that has been silent; return whether there are any."""

@@ -17,6 +17,7 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
+from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.status import error_from_answer
 
@@ -33,6 +34,11 @@ Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
 
 class Body(Protocol):
     """The bytes of an answer."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known that nothing more comes."""
+        ...
 
     def read(self) -> Awaitable[bytes]:
         """Return the next bytes; `b""` is the end."""
@@ -55,6 +61,7 @@ class PolledBody:
         self._fetch = fetch
         self._pause_s = pause_s
         self._pause = 0.0
+        self.has_ended = False
 
     async def read(self) -> bytes:
         """Return the next line."""
@@ -65,14 +72,6 @@ class PolledBody:
 
     def close(self) -> None:
         """Do nothing: each response was closed when it was read."""
-
-
-async def drain(body: Body) -> None:
-    """Read the rest of a body whose answer is complete, if it arrives immediately."""
-    with contextlib.suppress(BerlinError, TimeoutError):
-        async with asyncio.timeout(DRAIN_S):
-            while await body.read():
-                pass
 
 
 class Attempt(NamedTuple):
@@ -122,17 +121,32 @@ class Attempt(NamedTuple):
             raise
         return opened, call
 
+    async def drain(self, body: Body, call: HttpRequest, last: bytes) -> None:
+        """Read what follows a complete answer, if it arrives immediately: the connection is reused.
+
+        Args:
+            body: the answer.
+            call: the request.
+            last: the bytes that were read last; `b""` is the end.
+        """
+        if not last or body.has_ended or self.format.poll_s is not None or call.socket is not None:
+            return
+        with contextlib.suppress(BerlinError, TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while await body.read():
+                    pass
+
     async def follow_up(self, call: HttpRequest) -> None:
         """Send the requests after the answer; their failures are ignored."""
         for request in call.after:
             with contextlib.suppress(BerlinError):
                 await self.watch.wait(self.fetch(request))
 
-    async def fetch(self, request: HttpRequest) -> HttpResponse:
+    async def fetch(self, request: HttpRequest, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
         """Send one request and return its whole response. Raises BerlinError."""
         response = await self._send(request, may_be_empty=True)
         try:
-            return await response.whole()
+            return await response.whole(limit)
         finally:
             response.close()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
-from berlin.types import ChatRequest, StreamEvent
+import msgspec
+
+from berlin.types import ChatRequest, StreamEvent, TextPart
 
 # Longer conversations are parsed and encoded in a thread, so that the loop is not blocked.
 LONG_CONVERSATION = 500
 LONG_TEXT = 256 * 1024
+_ITEM_CHARS = LONG_TEXT // LONG_CONVERSATION
 
 Burst: TypeAlias = list[StreamEvent]
 """Events that arrived together, in one network read; never empty."""
@@ -50,15 +53,45 @@ class Provider(Protocol):
 
 
 def is_long(request: ChatRequest) -> bool:
-    """Return whether a request is long enough that processing it belongs in a thread."""
-    messages, tools = request.messages, request.tools
-    if len(messages) > LONG_CONVERSATION or len(tools) > LONG_CONVERSATION:
+    """Return whether a request is so long that processing it belongs in a thread."""
+    if len(request.messages) > LONG_CONVERSATION or len(request.tools) > LONG_CONVERSATION:
         return True
     size = 0
-    for message in messages:
-        if len(message.parts) > LONG_CONVERSATION:
+    others: list[Any] = []  # all that is not just text
+    for message in request.messages:
+        parts = message.parts
+        if len(parts) == 1 and type(parts[0]) is TextPart and parts[0].extra is None:
+            size += len(parts[0].text)
+        else:
+            others.append(parts)
+        if message.extra is not None:
+            others.append(message.extra)
+    beside = (request.tools, request.options, request.extra, request.response_format)
+    others.extend(more for more in beside if more)
+    return size > LONG_TEXT or (bool(others) and _is_large(others, LONG_TEXT - size))
+
+
+def _is_large(values: list[Any], most: int) -> bool:
+    """Return whether values have more characters than this; each value counts a few.
+
+    Where there is more, only a part of it is looked at.
+    """
+    while values:
+        value = values.pop()
+        if isinstance(value, str):
+            most -= len(value)
+        elif isinstance(value, Mapping | Sequence):
+            most -= _ITEM_CHARS * len(value)
+        if most < 0:
             return True
-        size += len(message.text)
-    for tool in tools:
-        size += len(tool.parameters)
-    return size > LONG_TEXT
+        match value:
+            case str():
+                pass
+            case Mapping():
+                values.extend(value)
+                values.extend(value.values())
+            case Sequence():
+                values.extend(value)
+            case msgspec.Struct():
+                values.extend(getattr(value, name) for name in value.__struct_fields__)
+    return False

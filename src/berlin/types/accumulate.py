@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self, assert_never
 
 import msgspec
@@ -93,11 +93,11 @@ class _Open:
     def __init__(self, kind: type[TextPart | ReasoningPart]) -> None:
         self.kind = kind
         self.pieces: list[str] = []
-        self.extra: MaybeExtra = None
+        self.extras: list[Extra] = []
 
     def part(self) -> Part | None:
-        text = "".join(self.pieces)
-        return self.kind(text, self.extra) if text or self.extra is not None else None
+        text, extra = "".join(self.pieces), merge_extra(*self.extras)
+        return self.kind(text, extra) if text or extra is not None else None
 
 
 class _OpenCall:
@@ -106,17 +106,17 @@ class _OpenCall:
     def __init__(self) -> None:
         self.id = self.name = ""
         self.arguments: list[str] = []
-        self.extra: MaybeExtra = None
+        self.extras: list[MaybeExtra] = []
 
     def add(self, event: ToolCallDelta) -> None:
         self.id = self.id or event.id
         self.name = self.name or event.name
         self.arguments.append(event.arguments)
-        if event.extra is not None:
-            self.extra = merge_extra(self.extra, event.extra)
+        self.extras.append(event.extra)
 
     def part(self) -> Part:
-        return ToolCallPart(self.id, self.name, "".join(self.arguments) or "{}", self.extra)
+        arguments = "".join(self.arguments) or "{}"
+        return ToolCallPart(self.id, self.name, arguments, merge_extra(*self.extras))
 
 
 class _Whole:
@@ -130,9 +130,11 @@ class _Whole:
 
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-# The overhead besides the text: of an event, and of a part or a call of its own.
+# What an event, a switch between text and reasoning, and a part or a call of its own count besides
+# their text. So an answer has at most 4,096 calls and parts: each costs work at its end.
 EVENT_BYTES = 16
-PART_BYTES = 512
+SWITCH_BYTES = 512
+PART_BYTES = 4096
 
 
 class AnswerLimit:
@@ -141,12 +143,15 @@ class AnswerLimit:
     Args:
         limit: the most bytes.
         what: what is held, for the error.
+
+    Attributes:
+        size: the bytes so far.
     """
 
     def __init__(self, limit: int = MAX_ANSWER_BYTES, what: str = "the whole answer") -> None:
         self._limit = limit
         self._what = what
-        self._size = 0
+        self.size = 0
 
     def count(self, event: StreamEvent) -> None:
         """Count an event. Raises ProtocolError if the answer is longer than the limit."""
@@ -156,6 +161,7 @@ class AnswerLimit:
                 size += len(event.text)
             case ToolCallDelta():
                 size += len(event.arguments) + len(event.name) + len(event.id)
+                size += PART_BYTES * bool(event.name)
             case ExtraDelta():
                 own = event.opens or event.at == "part"
                 size += len(str(event.extra.members)) + PART_BYTES * own
@@ -165,8 +171,8 @@ class AnswerLimit:
 
     def take(self, size: int) -> None:
         """Count bytes. Raises ProtocolError if the answer is longer than the limit."""
-        self._size += size
-        if self._size > self._limit:
+        self.size += size
+        if self.size > self._limit:
             raise ProtocolError(f"{self._what} is longer than {self._limit} bytes and does not end")
 
 
@@ -181,11 +187,12 @@ class Accumulator:
         self._limit = AnswerLimit(limit)
         self._parts: list[_Open | _OpenCall | _Whole] = []
         self._last: _Open | None = None
+        self._texts = 0
         self._calls: dict[int, _OpenCall] = {}
         self._usage: Usage | None = None
         self._finished: Finished | None = None
         self._started: Started | None = None
-        self._extras: dict[str, MaybeExtra] = {}
+        self._extras: dict[str, list[Extra]] = {}
 
     def add(self, event: StreamEvent) -> None:
         """Take the next event. Raises ProtocolError."""
@@ -195,12 +202,7 @@ class Accumulator:
             case TextDelta():
                 self._open(TextPart).pieces.append(event.text)
             case TextReplaced():
-                self._parts = [
-                    part
-                    for part in self._parts
-                    if not (isinstance(part, _Open) and part.kind is TextPart)
-                ]
-                self._open(TextPart, restart=True).pieces.append(event.text)
+                self._replace_text(event.text)
             case ReasoningDelta():
                 self._open(ReasoningPart).pieces.append(event.text)
             case ToolCallDelta():
@@ -215,6 +217,11 @@ class Accumulator:
                 self._finished = event
             case _:
                 assert_never(event)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the answer has."""
+        return self._limit.size
 
     def response(self) -> ChatResponse:
         """Return the whole answer. Raises TruncatedStreamError."""
@@ -232,23 +239,37 @@ class Accumulator:
             end.message_id,
             end.stop_sequence,
             self._started,
-            self._extras.get("answer"),
-            self._extras.get("choice"),
-            self._extras.get("message"),
+            _replace(self._extras.get("answer", ())),
+            merge_extra(*self._extras.get("choice", ())),
+            merge_extra(*self._extras.get("message", ())),
             end.extra,
         )
 
     def _open(self, kind: type[TextPart | ReasoningPart], *, restart: bool = False) -> _Open:
         last = self._last
         if last is None or last.kind is not kind or restart:
+            self._limit.take(SWITCH_BYTES)
             last = self._last = _Open(kind)
             self._parts.append(last)
+            self._texts += kind is TextPart
         return last
+
+    def _replace_text(self, text: str) -> None:
+        last = self._last
+        if last is None or last.kind is not TextPart or self._texts > 1:
+            self._parts = [
+                part
+                for part in self._parts
+                if not (isinstance(part, _Open) and part.kind is TextPart)
+            ]
+            self._texts = 0
+            last = self._open(TextPart, restart=True)
+        last.pieces, last.extras = [text], []
 
     def _add_call(self, event: ToolCallDelta) -> None:
         call = self._calls.get(event.index)
         if call is None:
-            self._limit.take(PART_BYTES)
+            self._limit.take(0 if event.name else PART_BYTES)
             call = self._calls[event.index] = _OpenCall()
             self._parts.append(call)
             self._last = None
@@ -260,20 +281,24 @@ class Accumulator:
                 kind = TextPart if event.at == "text" else ReasoningPart
                 part = self._open(kind, restart=event.opens)
                 if event.extra.members:
-                    part.extra = merge_extra(part.extra, event.extra)
+                    part.extras.append(event.extra)
             case "part":
                 self._parts.append(_Whole(OpaquePart(event.extra)))
                 self._last = None
-            case "answer":
-                self._extras["answer"] = _replace(self._extras.get("answer"), event.extra)
             case _:
-                self._extras[event.at] = merge_extra(self._extras.get(event.at), event.extra)
+                self._extras.setdefault(event.at, []).append(event.extra)
 
 
-def _replace(known: MaybeExtra, more: Extra) -> Extra:
-    if known is None or known.dialect != more.dialect:
-        return more
-    return Extra(more.dialect, {**known.members, **more.members})
+def _replace(extras: Sequence[Extra]) -> MaybeExtra:
+    """Return members of which later ones replace earlier ones."""
+    if not extras:
+        return None
+    dialect = extras[-1].dialect
+    members: dict[str, Any] = {}
+    for extra in extras:
+        if extra.dialect == dialect:
+            members.update(extra.members)
+    return Extra(dialect, members)
 
 
 async def accumulate(stream: AsyncIterator[StreamEvent]) -> ChatResponse:

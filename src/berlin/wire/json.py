@@ -15,7 +15,9 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decoded_or_none(data: bytes) -> Any:
-    """Return a JSON value, or `None` for bytes that are not JSON."""
+    """Return a JSON value, or `None` for bytes that are not JSON, or have too many values."""
+    if len(data) > MAX_VALUES and has_many_values(data):
+        return None
     try:
         return msgspec.json.decode(data)
     except DECODE_ERRORS:
@@ -23,7 +25,7 @@ def decoded_or_none(data: bytes) -> Any:
 
 
 MAX_VALUES = 500_000
-"""The limit for a client's body: decoding holds the interpreter's lock."""
+"""The most values of a document: decoding holds the interpreter's lock."""
 
 # Line ends to some text readers, but not in JSON.
 _LINE_ENDS = (
@@ -53,19 +55,31 @@ def escape_line_ends(encoded: bytes) -> bytes:
 _CHUNK_BYTES = 64 * 1024
 
 
+def has_many_values(document: bytes, most: int = MAX_VALUES) -> bool:
+    """Return whether a document has so many values that decoding it would block all threads."""
+    # A value takes a byte. Of longer documents, nearly all pass the second cheap test: most of
+    # these characters are in text.
+    return (
+        len(document) > most
+        and document.count(b",") + document.count(b"{") + document.count(b"[") > most
+        and _marks_outside_text(document) > most
+    )
+
+
 def check_size(body: bytes) -> None:
-    """Refuse a document with so many values that decoding it would block all threads for seconds.
+    """Refuse a client's document that `has_many_values`.
 
     Raises:
         InvalidRequestError: if it has more than `MAX_VALUES`.
     """
-    # Nearly every body passes this cheap test; most commas are in text.
-    if body.count(b",") > MAX_VALUES and _commas_outside_text(body) > MAX_VALUES:
+    if has_many_values(body):
         raise InvalidRequestError(f"the body has more than {MAX_VALUES} values")
 
 
-def _commas_outside_text(body: bytes) -> int:
-    """Count the commas between values in one pass; backslashes outside of text are not JSON.
+def _marks_outside_text(body: bytes) -> int:
+    """Count the commas between values, and what opens objects and lists, in one pass.
+
+    Backslashes outside of text are not JSON.
 
     In chunks, so that other threads get their turn, and without a regular expression: one that
     searches for the end of a text may scan the rest of the body from each quote.
@@ -78,7 +92,8 @@ def _commas_outside_text(body: bytes) -> int:
             end += 1
             chunk = body[start:end]
         pieces = chunk.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-        count += sum(piece.count(b",") for piece in pieces[inside::2])
+        for piece in pieces[inside::2]:
+            count += piece.count(b",") + piece.count(b"{") + piece.count(b"[")
         inside ^= len(pieces) % 2 == 0
         start = end
     return count
@@ -114,8 +129,7 @@ def loads(text: str) -> Any:
     Raises:
         InvalidRequestError: if it is not JSON.
     """
-    if len(text) > MAX_VALUES:  # only then can it have too many values
-        check_size(text.encode("utf-8", "surrogatepass"))
+    check_size(text.encode("utf-8", "surrogatepass") if len(text) > MAX_VALUES else b"")
     try:
         return msgspec.json.decode(text)
     except DECODE_ERRORS as error:
@@ -129,9 +143,27 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
         InvalidRequestError: if JSON cannot represent a value; the error names the member.
     """
     try:
+        if any(_is_long(value) for value in document.values()):
+            members = (f"{_encode(name)}:{_encode_parts(v)}" for name, v in document.items())
+            return "".join(("{", ",".join(members), "}")).encode()
         return _dump(document)
     except _ENCODE_ERRORS as error:
         raise InvalidRequestError(f"{_culprit(document)}: {_why(error)}") from error
+
+
+_LONG_LIST = 5_000
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > _LONG_LIST
+
+
+def _encode_parts(value: Any) -> str:
+    """Encode a value in parts: one call holds the interpreter's lock, also in a thread."""
+    if not _is_long(value):
+        return _encode(value)
+    slices = (value[i : i + _LONG_LIST] for i in range(0, len(value), _LONG_LIST))
+    return f"[{','.join([_encode(part)[1:-1] for part in slices])}]"
 
 
 # Python's own encoder refuses NaN and lone surrogates, which faster ones turn into something else.

@@ -91,6 +91,9 @@ async def test_top_of_a_running_gateway() -> None:
         assert code == 0, said
         assert "house" in said
         assert "streams 0" in said
+        assert " ".join(said.split("provider", 1)[1].split()).startswith(
+            "open waiting req/s events/s"
+        )
     code, said = await _run("--url", url, "--once")
     assert code != 0
     assert "does not answer" in said

@@ -192,6 +192,11 @@ def test_d04_variable_of_the_environment(tmp_path: Path) -> None:
         match=r"providers\.mine\.password comes from .* variable MINE, which is not set",
     ):
         resolve_settings("mine", config, environ={"PROXY": "http://p:1"})
+    with pytest.raises(
+        ConfigurationError,
+        match=r"providers\.mine\.password comes from .* variable MINE, which is empty",
+    ):
+        resolve_settings("mine", config, environ={"MINE": "", "PROXY": "http://p:1"})
 
 
 @pytest.mark.parametrize(

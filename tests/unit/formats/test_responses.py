@@ -522,6 +522,14 @@ def test_a_service_that_sends_no_pieces_is_read_too() -> None:
             },
             ContextLengthError,
         ),
+        (
+            {
+                "type": "response.failed",
+                "response": {"status": "failed", "error": None},
+                "error": {"code": "rate_limit_exceeded", "message": "slow"},
+            },
+            RateLimitError,
+        ),
         ({"type": "error", "code": 401, "message": "who"}, AuthenticationError),
         ({"type": "response.completed", "response": 7}, BerlinError),
         ({"type": "response.in_progress", "response": {}}, TruncatedStreamError),

@@ -45,8 +45,17 @@ class FileStore:
         self._sealer = sealer
 
     def load(self, key: TokenKey) -> Record | None:
-        """Return the stored record; an invalid file counts as missing, with one warning."""
-        record = self._read(self._path(key, "json"))
+        """Return the stored record; an invalid file counts as missing, with one warning.
+
+        Raises:
+            OSError: if a link or a folder is in its place, which no login replaces.
+        """
+        path = self._path(key, "json")
+        if path.is_symlink():
+            raise PermissionError(f"{path} is a symbolic link; remove it")
+        if path.is_dir():
+            raise PermissionError(f"{path} is not a plain file; remove it")
+        record = self._read(path)
         return record if record is not None and record.belongs_to(key) else None
 
     def save(self, key: TokenKey, record: Record, lease: Lease | None) -> None:

@@ -62,9 +62,9 @@ class AnthropicEncoder(AnswerEncoder):
         self._answer_extra: dict[str, Any] = {}
         self._block_extra: Mapping[str, Any] = {}
         # What services of other dialects want back: of the reasoning, and of calls by their ids.
-        self._foreign: MaybeExtra = None
+        self._foreign: list[Extra] = []
         self._is_signed = False  # whether the open thinking has its service's own signature
-        self._states: dict[str, Extra] = {}
+        self._states: dict[str, list[Extra]] = {}
         self._ids: dict[int, str] = {}
 
     def encode_event(self, event: StreamEvent) -> bytes:
@@ -72,6 +72,7 @@ class AnthropicEncoder(AnswerEncoder):
         if isinstance(event, Started):
             return b""
         if isinstance(event, ExtraDelta) and event.at in ("answer", "choice", "message"):
+            self._count.hold(event)
             self._answer_extra.update(extra_of(event.extra, DIALECT))
             return b""
         return self._start() + super().encode_event(event)
@@ -100,7 +101,7 @@ class AnthropicEncoder(AnswerEncoder):
     _encode_reasoning = _encode_text
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.hold(event.arguments)
+        self._count.hold(event)
         return self._place(event)
 
     def _encode_extra(self, event: ExtraDelta) -> bytes:
@@ -110,7 +111,8 @@ class AnthropicEncoder(AnswerEncoder):
         """Return the frames of a piece, or hold it back."""
         if _block_of(event) != self._open and (self._held or not self._may_close()):
             self._held.append(event)
-            self._count.hold("" if isinstance(event, ToolCallDelta | ExtraDelta) else event.text)
+            if not isinstance(event, ToolCallDelta):  # counted already
+                self._count.hold(event)
             return b""
         return self._write(event)
 
@@ -140,13 +142,14 @@ class AnthropicEncoder(AnswerEncoder):
         head = b""
         if event.opens and not self._held and self._may_close():
             head = self._close() + self._hand_out(None)
-        self._foreign = merge_extra(self._foreign, event.extra)
+        self._count.hold(event)
+        self._foreign.append(event.extra)
         return head
 
     def _keep_state(self, id: str, extra: MaybeExtra) -> None:
         state = opaque_of_call(extra, DIALECT)
         if state is not None:
-            self._states[id] = merge_extra(self._states.get(id), state)
+            self._states.setdefault(id, []).append(state)
 
     def _hand_out(self, following: _Piece | None) -> bytes:
         """Return the block of all that is kept, unless the following block carries it. Clients send
@@ -157,8 +160,13 @@ class AnthropicEncoder(AnswerEncoder):
         if isinstance(following, ToolCallDelta):
             self._ids[following.index] = following.id
             self._keep_state(following.id, following.extra)
-        foreign, states = self._foreign, self._states
-        self._foreign, self._states = None, {}
+        foreign = merge_extra(*self._foreign)
+        states = {
+            id: state
+            for id, kept in self._states.items()
+            if (state := merge_extra(*kept)) is not None
+        }
+        self._foreign, self._states = [], {}
         if not is_state(foreign) and not states:
             return b""
         data = seal(foreign, states)
@@ -179,9 +187,10 @@ class AnthropicEncoder(AnswerEncoder):
             opened = piece if event.at == "text" else ReasoningDelta("")
             head += self._close() + self._open_block(opened)
         self._is_signed |= event.at == "reasoning"
+        deltas = _deltas_of(members)
+        self._count.take_parts(len(deltas) - 1)
         return head + b"".join(
-            _frame("content_block_delta", index=self._index, delta=delta)
-            for delta in _deltas_of(members)
+            _frame("content_block_delta", index=self._index, delta=delta) for delta in deltas
         )
 
     def _write_block(self, block: Mapping[str, Any]) -> bytes:
@@ -230,9 +239,9 @@ class AnthropicEncoder(AnswerEncoder):
         head = b""
         if self._open == "thinking":
             if not self._is_signed:
-                signed = {"type": "signature_delta", "signature": seal(self._foreign)}
+                signed = {"type": "signature_delta", "signature": seal(merge_extra(*self._foreign))}
                 head = _frame("content_block_delta", index=self._index, delta=signed)
-            self._foreign, self._is_signed = None, False
+            self._foreign, self._is_signed = [], False
         self._open = None
         return head + _frame("content_block_stop", index=self._index)
 

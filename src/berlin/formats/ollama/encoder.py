@@ -6,8 +6,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import msgspec
-
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
 from berlin.formats.encoding import AnswerEncoder
@@ -62,7 +60,7 @@ class OllamaEncoder(AnswerEncoder):
         self._shape = shape
         self._model = call.request.model
         self._count = TokenCount(call.request)
-        self._calls: dict[int, ToolCallPart] = {}
+        self._calls: dict[int, list[ToolCallDelta]] = {}
         self._made_at = time.perf_counter_ns()
         self._first_at = 0
         # Dialect-specific members: for the next line, its message, and the last line.
@@ -103,24 +101,20 @@ class OllamaEncoder(AnswerEncoder):
 
     def _encode_extra(self, event: ExtraDelta) -> bytes:
         place = {"answer": self._last, "choice": self._next}.get(event.at, self._said)
+        if place is self._last:
+            self._count.hold(event)
         place.update(extra_of(event.extra, DIALECT))
         return b""
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.hold(event.arguments)
-        known = self._calls.get(event.index)
-        if known is None:
-            call = ToolCallPart(event.id, event.name, event.arguments, event.extra)
-        else:
-            arguments = known.arguments + event.arguments
-            call = msgspec.structs.replace(known, arguments=arguments)
-        self._calls[event.index] = call
+        self._count.hold(event)
+        self._calls.setdefault(event.index, []).append(event)
         return b""
 
     def _encode_end(self, event: Finished) -> bytes:
         calls = b""
         if self._calls:
-            whole = [_write_call(call) for _, call in sorted(self._calls.items())]
+            whole = [_write_call(_joined(calls)) for _, calls in sorted(self._calls.items())]
             calls = self._piece("", tool_calls=whole)
         elif self._said or self._next:
             calls = self._piece("")
@@ -192,6 +186,12 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 def now_rfc3339() -> str:
     """Return the time as RFC 3339 writes it, in UTC."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _joined(events: list[ToolCallDelta]) -> ToolCallPart:
+    first = events[0]
+    arguments = "".join([event.arguments for event in events])
+    return ToolCallPart(first.id, first.name, arguments, first.extra)
 
 
 def _write_call(call: ToolCallPart) -> dict[str, Any]:

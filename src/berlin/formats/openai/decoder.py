@@ -25,6 +25,8 @@ from berlin.wire.framings import FRAMINGS
 from berlin.wire.json import encode_value
 from berlin.wire.status import error_of_object
 
+MAX_MEMBERS = 1000
+
 
 class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
@@ -145,6 +147,8 @@ class OpenAIDecoder(DialectDecoder):
             ):
                 continue
             new[name] = self._said[name] = value
+        if len(self._said) > MAX_MEMBERS:
+            raise ProtocolError(f"the answer has more than {MAX_MEMBERS} members of its own")
         if new:
             self._early.append(ExtraDelta(Extra(DIALECT, new), "answer"))
 

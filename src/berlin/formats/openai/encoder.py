@@ -100,13 +100,14 @@ class OpenAIEncoder(AnswerEncoder):
         return self._start() + self._chunk({self._text_member: event.text})
 
     def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
-        self._count.hold(event.text)
+        self._count.hold(event)
         self._state.think(event.text)
         return self._start() + self._chunk({REASONING[0]: event.text})
 
     def _encode_extra(self, event: ExtraDelta) -> bytes:
         """Keep members for the next chunk, if they came with one."""
-        self._state.take(event)
+        if self._state.take(event):
+            self._count.hold(event)
         members = extra_of(event.extra, DIALECT)
         if event.at == "text" and (event.opens or "type" in event.extra.members):
             is_refusal = event.extra.members.get("type") == "refusal"
@@ -127,7 +128,7 @@ class OpenAIEncoder(AnswerEncoder):
         return flushed
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.hold(event.arguments)
+        self._count.hold(event)
         self._state.call(event)
         head = self._start()
         if self._is_older:
@@ -234,13 +235,10 @@ def _message(response: ChatResponse, *, older: bool) -> dict[str, Any]:
         "content": "".join(said) or None,
         "refusal": "".join(refused) or None,
     }
-    extra = None
-    for part in response.parts:
-        if isinstance(part, ReasoningPart) and part.extra is not None:
-            extra = merge_extra(extra, part.extra)
+    extras = [part.extra for part in response.parts if isinstance(part, ReasoningPart)]
     if response.reasoning:
         message[REASONING[0]] = response.reasoning
-    message |= extra_of(extra, DIALECT)
+    message |= extra_of(merge_extra(*extras), DIALECT)
     if sealed := sealed_state(response.parts, DIALECT):
         message |= _carried(sealed)
     if response.tool_calls:

@@ -143,7 +143,11 @@ class ResponsesDecoder(DialectDecoder):
             case "response.created":
                 self._tell(as_object(document.get("response")), self._early)
             case "response.completed" | "response.incomplete" | "response.failed":
-                self._end_response(document.get("response"), events)
+                response = document.get("response")
+                if isinstance(response, dict) and document.get("error"):
+                    # Some gateways say beside the response why it failed.
+                    response = {**response, "error": response.get("error") or document["error"]}
+                self._end_response(response, events)
             case _:
                 self._pass_hosted(document, events)
         return self.failure is None and not self.done

@@ -169,15 +169,15 @@ class ResponsesEncoder(AnswerEncoder):
         return b"".join(frames)
 
     def _encode_text(self, event: TextDelta) -> bytes:
-        self._count.hold(event.text)
+        self._count.hold(event)
         return self._switch(MessageItem) + self._delta(self._open, event.text)
 
     def _encode_reasoning(self, event: ReasoningDelta) -> bytes:
-        self._count.hold(event.text)
+        self._count.hold(event)
         return self._switch(ReasoningItem) + self._delta(self._open, event.text)
 
     def _encode_call(self, event: ToolCallDelta) -> bytes:
-        self._count.hold(event.arguments)
+        self._count.hold(event)
         if event.index in self._closed and not event.extra:
             return b""  # nothing can follow complete arguments
         head = b""
@@ -205,6 +205,9 @@ class ResponsesEncoder(AnswerEncoder):
 
     def _encode_extra(self, event: ExtraDelta) -> bytes:
         own = extra_of(event.extra, DIALECT)
+        self._count.hold(event)
+        for written in (own.get("annotations"), own.get("parts")):
+            self._count.take_parts(len(written or ()))
         match event.at:
             case "reasoning":
                 head = self._switch(ReasoningItem, own.get("item"), restart=event.opens)

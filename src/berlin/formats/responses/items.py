@@ -56,16 +56,19 @@ def decode_items(items: Iterable[tuple[str, Item]]) -> tuple[Message, ...]:
     of_calls = {id: extra for one in opaque if one is not None for id, extra in one.calls.items()}
     messages: list[Message] = []
     turn: list[Part] = []
+    said = called = False  # in this turn
     for (param, item), sealed in zip(given, opaque, strict=True):
         made = _made_by_model(item, param, sealed, of_calls)
         if made is None:
             _end_turn(turn, messages)
+            said = called = False
             messages.append(_decode_other(item, param))
             continue
-        said_before = any(isinstance(part, TextPart) for part in turn)
-        has_call = any(isinstance(part, ToolCallPart) for part in turn)
-        if item.get("type", "message") == "message" and said_before and not has_call:
+        if item.get("type", "message") == "message" and said and not called:
             _end_turn(turn, messages)
+            said = False
+        said = said or any(isinstance(part, TextPart) for part in made)
+        called = called or any(isinstance(part, ToolCallPart) for part in made)
         turn += made
     _end_turn(turn, messages)
     return tuple(messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -62,8 +63,9 @@ class Item:
 class _Part:
     """A part of a message or of reasoning while it is being built."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, at: dict[str, int]) -> None:
         self.kind = kind
+        self.at = at
         self.pieces: list[str] = []
         self.annotations: list[Any] = []
         self.logprobs: list[Any] = []
@@ -90,11 +92,14 @@ class PartsItem(Item):
         super().__init__(index, id)
         self._members = {k: v for k, v in members.items() if k not in ("id", "status")}
         self.parts: list[_Part] = []
+        self._begun: Counter[str] = Counter()
 
     def begin(self, kind: str) -> Iterator[Event]:
         """Yield the events that end its last part and begin one of this kind."""
         yield from self._end_part()
-        self.parts.append(_Part(kind))
+        place = "summary_index" if kind == "summary_text" else "content_index"
+        self.parts.append(_Part(kind, {place: self._begun[place]}))
+        self._begun[place] += 1
         yield self._about_part("added")
         self._begin_deltas(f"response.{_DELTAS[kind]}.delta", **self._at, **self._beside())
 
@@ -120,7 +125,7 @@ class PartsItem(Item):
 
     @property
     def _at(self) -> dict[str, int]:
-        return {"content_index": len(self.parts) - 1}
+        return self.parts[-1].at
 
     def _beside(self) -> dict[str, Any]:
         """Return the members of a delta beside it."""
@@ -217,7 +222,7 @@ class ReasoningItem(PartsItem):
     def __init__(self, index: int, members: Mapping[str, Any]) -> None:
         super().__init__(index, str(members.get("id") or new_id("rs")), members)
         self._is_native = bool(members)
-        self._foreign: Extra | None = None
+        self._foreign: list[Extra] = []
         self._is_between = False
         self.calls: dict[str, Extra] = {}
         self.opaque: list[OpaquePart] = []
@@ -225,7 +230,7 @@ class ReasoningItem(PartsItem):
     def take(self, extra: Extra) -> Iterator[Event]:
         """Take state that only the service can read, and yield the events of parts that begin."""
         if extra.dialect != DIALECT:
-            self._foreign = merge_extra(self._foreign, extra)
+            self._foreign.append(extra)
             return
         self._is_native = True
         item = extra.members.get("item") or {}
@@ -246,7 +251,7 @@ class ReasoningItem(PartsItem):
         """Return the current item."""
         encrypted = None
         if not self._is_native and self.status == "completed":
-            encrypted = seal(self._foreign, self.calls, self.opaque)
+            encrypted = seal(merge_extra(*self._foreign), self.calls, self.opaque)
         summary = [part.document() for part in self.parts if part.kind == "summary_text"]
         content = [part.document() for part in self.parts if part.kind != "summary_text"]
         head = {"id": self.id, "type": "reasoning", "summary": summary}
@@ -256,13 +261,6 @@ class ReasoningItem(PartsItem):
             "encrypted_content": encrypted,
         }
         return {**members, **self._members}
-
-    @property
-    def _at(self) -> dict[str, int]:
-        is_summary = self.parts[-1].kind == "summary_text"
-        kinds = [(part.kind == "summary_text") for part in self.parts]
-        count = sum(kind == is_summary for kind in kinds)
-        return {"summary_index" if is_summary else "content_index": count - 1}
 
     def _about_part(self, what: str) -> Event:
         if self.parts[-1].kind != "summary_text":

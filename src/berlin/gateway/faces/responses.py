@@ -59,7 +59,8 @@ class ResponsesFace:
         format = _FORMAT
         if call.store:
             if gateway.stored.is_on:
-                keep = partial(_keep, gateway, tenant, sent.previous, call.items)
+                loop = asyncio.get_running_loop()
+                keep = partial(_keep, gateway, loop, tenant, sent.previous, call.items)
                 format = _FORMAT.storing(keep, partial(self._claim, tenant))
             else:
                 call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
@@ -146,6 +147,7 @@ async def _receive(
 
 def _keep(
     gateway: Gateway,
+    loop: asyncio.AbstractEventLoop,
     tenant: str,
     previous: str,
     items: Sequence[Mapping[str, Any]],
@@ -153,13 +155,13 @@ def _keep(
     body: bytes,
     output: list[dict[str, Any]],
 ) -> None:
-    """Store a whole response, just before its client sees its end."""
+    """Store a whole response, just before its client sees its end; called in any thread."""
 
     def make() -> Record:
         ids = tuple(str(item["id"]) for item in (*items, *output) if item.get("id"))
         return Record(id, tenant, previous, encode_line(items), body, ids)
 
-    gateway.stored.put(make)
+    loop.call_soon_threadsafe(gateway.stored.put, make)
 
 
 def _list(stored: bytes, query: Mapping[str, str]) -> bytes:

@@ -171,6 +171,15 @@ class Children:
                     self._plan_restart(child, code)
         return ended
 
+    def stop_listening(self, place: int) -> None:
+        """Let connections go to the workers that still stop, which refuse them with a 503.
+
+        Nobody would answer those that wait for a worker that has ended.
+        """
+        if place < len(self._sockets):
+            close_all(self._sockets[place])
+            self._sockets[place] = ()
+
     def kill_stalled(self, now: float) -> None:
         """Kill workers that are stuck or stopped; `now` is on the monotonic clock."""
         if now - self._looked_at > STALLED_S / 2:

@@ -185,7 +185,8 @@ class Parent:
                 _log.error("worker.killed count=%d", len(children.running))
                 children.send(signal.SIGKILL)
             self._wait()
-            children.reap(restart=False)
+            for child, _ in children.reap(restart=False):
+                children.stop_listening(child.place)
         return 0
 
     def _works(self, config: Config) -> bool:

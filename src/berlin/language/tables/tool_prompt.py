@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -143,6 +143,11 @@ class ToolPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(
                     f"claims: {claim!r} is not a regular expression: {error}"
                 ) from None
+            if takes_exponential_time(claim):
+                raise ValueError(
+                    f"claims: {claim!r} may take exponential time: it repeats without limit what "
+                    "contains a repetition or alternatives; simplify it"
+                )
 
 
 _TEMPLATES = (
@@ -158,3 +163,36 @@ _PLACEHOLDERS = {
     "json": "schema",
     "json_correction": "problem",
 }
+
+
+def takes_exponential_time(pattern: str) -> bool:
+    """Return whether a regular expression repeats without limit what can itself vary."""
+    return _varies(re._parser.parse(pattern), within=False)  # type: ignore[attr-defined]  # private
+
+
+def _varies(parsed: Any, *, within: bool) -> bool:
+    for kind, given in parsed:
+        name, inner = str(kind), within
+        match name:
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+                is_unlimited = given[1] == re._constants.MAXREPEAT  # type: ignore[attr-defined]  # private
+                if within and is_unlimited:
+                    return True
+                bodies, inner = [given[2]], within or is_unlimited
+            case "BRANCH":
+                if within:
+                    return True
+                bodies = given[1]
+            case "SUBPATTERN":
+                bodies = [given[-1]]
+            case "ASSERT" | "ASSERT_NOT":
+                bodies = [given[1]]
+            case "ATOMIC_GROUP":
+                bodies, inner = [given], False  # it is never entered again
+            case "GROUPREF_EXISTS":
+                bodies = [body for body in given[1:] if body]
+            case _:
+                continue
+        if any(_varies(body, within=inner) for body in bodies):
+            return True
+    return False

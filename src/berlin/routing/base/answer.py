@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Self, TypeAlias
 
 from berlin.errors import BerlinError, EmptyResponseError, TruncatedStreamError
 from berlin.providers.contract import Burst, Bursts, Provider
+from berlin.providers.long import MAX_EVENTS
 from berlin.types import AnswerLimit, ChatRequest, Finished
 
 End: TypeAlias = Callable[[BaseException | None], None]
@@ -18,6 +20,7 @@ class ReadyBursts:
 
     def __init__(self, bursts: Iterable[Burst] = ()) -> None:
         self._left = iter(bursts)
+        self._passed = 0
 
     def __aiter__(self) -> Self:
         return self
@@ -26,6 +29,10 @@ class ReadyBursts:
         burst = next(self._left, None)
         if burst is None:
             raise StopAsyncIteration
+        self._passed += len(burst)
+        if self._passed > MAX_EVENTS:  # a consumer that never waits would hold the loop
+            self._passed = 0
+            await asyncio.sleep(0)
         return burst
 
     async def aclose(self) -> None:
@@ -69,7 +76,7 @@ class Opening:
         await (self._rest or self.asked).aclose()
 
     async def ask(self, provider: Provider, request: ChatRequest) -> Burst:
-        """Ask a provider and return its first burst, or all bursts if the answer must be whole.
+        """Ask a provider and return its first burst, once all have come if it must be whole.
 
         Raises:
             BerlinError: if there is none.
@@ -80,13 +87,17 @@ class Opening:
         except StopAsyncIteration:
             raise EmptyResponseError("the provider ended without an answer") from None
         if (request.whole or not request.stream) and type(first[-1]) is not Finished:
-            first, limit = list(first), AnswerLimit()
+            held, limit = [list(first)], AnswerLimit()
             async for burst in answer:
                 for event in burst:
                     limit.count(event)
-                first += burst
-            if type(first[-1]) is not Finished:
+                if len(held[-1]) + len(burst) > MAX_EVENTS:
+                    held.append([])
+                held[-1] += burst
+            if type(held[-1][-1]) is not Finished:
                 raise TruncatedStreamError("the answer ended without saying that it was finished")
+            first, *rest = held
+            self.asked = ReadyBursts(rest)
         return first
 
     async def ask_watched(

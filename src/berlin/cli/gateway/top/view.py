@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _CIRCUITS = ("closed", "half-open", "open")
 # The outcomes of requests that a limit has refused.
-LIMITS = ("rate_limit_exceeded", "limit_reached")
+LIMITS = ("rate_limit_exceeded", "insufficient_quota", "limit_reached")
 
 
 def render(change: Change, url: str) -> RenderableType:
@@ -20,7 +20,7 @@ def render(change: Change, url: str) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     for title in COLUMNS:
         table.add_column(title, justify="left" if title == "provider" else "right", no_wrap=True)
     for row in rows(change):
@@ -29,7 +29,7 @@ def render(change: Change, url: str) -> RenderableType:
 
 
 COLUMNS = (
-    *("provider", "open", "waiting", "req/s", "events/s", "first p50", "first p95"),
+    *("provider", "open", "waiting", "req/s", "events/s", "1st p50", "1st p95"),
     *("failed", "errors/s", "circuit"),
 )
 

@@ -1,0 +1,58 @@
+"""Keeps long answers from blocking the loop: decoded in a thread, delivered in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from berlin.formats.contract import EventDecoder
+from berlin.providers.contract import Burst
+from berlin.types import ExtraDelta, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
+
+LONG_BYTES = 128 * 1024
+"""If more has arrived since the last event, the rest is decoded in a thread."""
+
+MAX_EVENTS = 512
+"""The most events of a burst."""
+
+MAX_CHARS = 64 * 1024
+"""The most text of an event in a slice."""
+
+# What one event costs beside its text, in characters.
+_EVENT_CHARS = MAX_CHARS // MAX_EVENTS
+
+
+def decode(decoder: EventDecoder, data: bytes) -> Burst:
+    """Return the events that the next bytes complete; `b""` is the end of the answer."""
+    return decoder.feed(data) if data else decoder.finish()
+
+
+def slices(events: Burst) -> Iterator[Burst]:
+    """Cut many or long events into bursts of a bounded cost; long text becomes several events."""
+    part: Burst = []
+    size = 0
+    for event in events:
+        for piece, chars in _pieces(event):
+            if size + chars > MAX_CHARS and part:
+                yield part
+                part, size = [], 0
+            part.append(piece)
+            size += chars
+    yield part
+
+
+def _pieces(event: StreamEvent) -> Iterator[tuple[StreamEvent, int]]:
+    match event:
+        case TextDelta(text) | ReasoningDelta(text):
+            for start in range(0, max(len(text), 1), MAX_CHARS):
+                piece = text[start : start + MAX_CHARS]
+                yield type(event)(piece), len(piece) + _EVENT_CHARS
+        case ToolCallDelta(arguments=text) if len(text) > MAX_CHARS:
+            yield msgspec.structs.replace(event, arguments=text[:MAX_CHARS]), MAX_CHARS
+            for start in range(MAX_CHARS, len(text), MAX_CHARS):
+                yield ToolCallDelta(event.index, "", "", text[start : start + MAX_CHARS]), MAX_CHARS
+        case ExtraDelta():
+            yield event, MAX_CHARS // 8
+        case _:
+            yield event, _EVENT_CHARS
