@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import ClientSession, ClientTimeout, web
 
+from support.playing import playing
+
 MARKER = "```tool:"
 CHATS = ("/messages", "/responses", "/chat/completions")
 _HOP = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
@@ -99,12 +101,5 @@ class Recorder:
 async def open_recorder(target: str) -> AsyncIterator[tuple[Recorder, str]]:
     """Give a recorder, and the URL at which agents find it."""
     recorder = Recorder(target)
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_route("*", "/{path:.*}", recorder.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield recorder, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with playing(recorder.handle) as url:
+        yield recorder, url

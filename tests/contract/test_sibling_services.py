@@ -25,6 +25,7 @@ from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import Recipe, parse_recipe
 from berlin.types import Finished, Secret
 from berlin.wire.framings import FRAMINGS
+from support.playing import playing
 from support.recipes import ask, client_of, fake_and_client
 
 RECIPES = Path(__file__).parents[1] / "support" / "siblings"
@@ -296,17 +297,8 @@ async def service(name: str, credentials: Credentials = WHO) -> AsyncIterator[Ht
     async def play(request: web.Request) -> web.StreamResponse:
         return await fake(request, seen)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", play)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with client_of(recipe, url, credentials) as (provider, _):
-            yield provider
-    finally:
-        await runner.cleanup()
+    async with playing(play) as url, client_of(recipe, url, credentials) as (provider, _):
+        yield provider
 
 
 @pytest.mark.parametrize("name", FAKES)

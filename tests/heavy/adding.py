@@ -17,8 +17,7 @@ async def add_and_chat(cli: Cli, address: str, found: str, *answers: tuple[str, 
     async with cli.terminal("add", address) as terminal:
         await terminal.sees(f"{address} is {found}")
         for question, answer in answers:
-            await terminal.sees(question)
-            terminal.types(f"{answer}\r")
+            await terminal.fills(question, answer)
         await terminal.sees("You said: Hello")
         assert await terminal.ends() == 0
     asked = await cli.run("chat", "Hi")

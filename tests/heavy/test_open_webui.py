@@ -135,10 +135,8 @@ async def test_berlin_add_on_a_terminal(tmp_path: Path, url: str) -> None:
     cli = Cli(tmp_path)
     async with cli.terminal("add", url) as terminal:
         await terminal.sees(f"{url} is open-webui: ")
-        await terminal.sees("Account (email): ")
-        terminal.types(f"{EMAIL}\r")
-        await terminal.sees("Password: ")
-        terminal.types(f"{PASSWORD}\r")
+        await terminal.fills("Account (email): ", EMAIL)
+        await terminal.fills("Password: ", PASSWORD)
         await terminal.sees("You said: Hello")
         assert await terminal.ends() == 0
     asked = await cli.run("chat", "Hi")

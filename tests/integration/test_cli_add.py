@@ -96,15 +96,11 @@ async def test_an_open_webui_on_a_terminal(tmp_path: Path) -> None:
     async with open_webui() as site:
         async with cli.terminal("add", site.url) as terminal:
             await terminal.sees(f"{site.url} is open-webui: GET /api/config")
-            await terminal.sees("Account (email): ")
-            terminal.types("ann@example.com\r")
-            await terminal.sees("Password: ")
-            terminal.types("mistyped\r")
+            await terminal.fills("Account (email): ", "ann@example.com")
+            await terminal.fills("Password: ", "mistyped")
             await terminal.sees("The email or password is wrong. Try again")
-            await terminal.sees("Account (email) [ann@example.com]: ")
-            terminal.types("ann@example.com\r")
-            await terminal.sees("Password: ")
-            terminal.types("secret\r")
+            await terminal.fills("Account (email) [ann@example.com]: ", "ann@example.com")
+            await terminal.fills("Password: ", "secret")
             await terminal.sees("> Hello")
             await terminal.sees("Hi there.")
             await terminal.sees("berlin chat")
@@ -126,22 +122,16 @@ async def test_a_key_and_a_model_on_a_terminal(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     async with open_openai() as site, cli.terminal("add", site.url, "--name", "work") as terminal:
         await terminal.sees("is openai-compatible: GET /v1/models answers 401")
-        await terminal.sees("API key: ")
-        terminal.types("sk-mistyped\r")
+        await terminal.fills("API key: ", "sk-mistyped")
         await terminal.sees("no such key. Try again")
-        await terminal.sees("API key: ")
-        terminal.types(f"{KEY}\r")
+        await terminal.fills("API key: ", KEY)
         await terminal.sees("2  small")
-        await terminal.sees("Model (number or name) [large]: ")
-        terminal.types("7\r")
+        await terminal.fills("Model (number or name) [large]: ", "7")
         await terminal.sees("There is no model '7' in the list.")
-        await terminal.sees("Model (number or name) [large]: ")
-        terminal.types("smal\r")
+        await terminal.fills("Model (number or name) [large]: ", "smal")
         await terminal.sees("smal is not in the list; did you mean small")
-        await terminal.sees("Use smal anyway? [y/N]: ")
-        terminal.types("\r")
-        await terminal.sees("Model (number or name) [large]: ")
-        terminal.types("2\r")
+        await terminal.fills("Use smal anyway? [y/N]: ", "")
+        await terminal.fills("Model (number or name) [large]: ", "2")
         await terminal.sees("Hi there.")
         assert await terminal.ends() == 0
         assert KEY not in terminal.text
@@ -165,8 +155,7 @@ async def test_the_model_is_asked_for_or_in_the_address(tmp_path: Path) -> None:
             cli = Cli(tmp_path)
             async with cli.terminal("add", site.url + path, "--name", name) as terminal:
                 for question, answer in answers.items():
-                    await terminal.sees(question)
-                    terminal.types(f"{answer}\r")
+                    await terminal.fills(question, answer)
                 await terminal.sees("Hi there.")
                 assert await terminal.ends() == 0
             table = {"recipe": "n8n", "url": site.url, "model": "a hook"}
@@ -374,10 +363,8 @@ async def test_a_stored_key_that_is_refused_is_asked_for_again(tmp_path: Path) -
         assert "are refused" in script.err
         async with cli.terminal("add", site.url) as terminal:
             await terminal.sees("are refused: ")
-            await terminal.sees("API key: ")
-            terminal.types(f"{KEY}\r")
-            await terminal.sees("Model (number or name) [large]: ")
-            terminal.types("\r")
+            await terminal.fills("API key: ", KEY)
+            await terminal.fills("Model (number or name) [large]: ", "")
             await terminal.sees("Hi there.")
             assert await terminal.ends() == 0
 
@@ -440,8 +427,7 @@ async def test_nothing_half_made_is_left(tmp_path: Path, at: str) -> None:
         assert refused.code == 3
         async with cli.terminal("add", str(file), "--account", "account") as terminal:
             for question in STOPS[: STOPS.index(at)]:
-                await terminal.sees(question)
-                terminal.types("password\r")
+                await terminal.fills(question, "password")
             await terminal.sees(at)
             # Python misses a signal that comes between its own code and the read of a line.
             for _ in range(6):

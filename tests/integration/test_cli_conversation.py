@@ -116,8 +116,7 @@ async def test_history_of_questions_is_private(tmp_path: Path) -> None:
         async with cli.terminal("chat") as terminal:
             await terminal.asks()
             terminal.types("\x1b[A")
-            await terminal.sees("Remember me")
-            terminal.types("\r")
+            await terminal.fills("Remember me", "")
             await terminal.sees("world")
             await terminal.leaves()
         assert [chat.json["prompt"] for chat in service.chats] == ["Remember me"] * 2

@@ -124,10 +124,8 @@ async def test_login_asks_on_a_terminal(tmp_path: Path) -> None:
         service_of_alice() as service,
         cli.terminal("login", "--url", service.url) as terminal,
     ):
-        await terminal.sees("Account: ")
-        terminal.types("alice\n")
-        await terminal.sees("Password: ")
-        terminal.types(f"{PASSWORD}\n")
+        await terminal.fills("Account: ", "alice")
+        await terminal.fills("Password: ", PASSWORD)
         await terminal.sees("Logged in to")
         assert await terminal.ends() == 0
         assert PASSWORD not in terminal.text

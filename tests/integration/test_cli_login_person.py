@@ -69,8 +69,7 @@ async def test_a_pasted_session(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     async with service(cli) as site:
         async with cli.terminal("login", "work", "--cookie") as terminal:
-            await terminal.sees("Cookie: ")
-            terminal.types(f"theme=dark; session={SESSION}; lang=en\r")
+            await terminal.fills("Cookie: ", f"theme=dark; session={SESSION}; lang=en")
             await terminal.sees("Stored the session of")
             assert await terminal.ends() == 0
             assert SESSION not in terminal.text
@@ -84,10 +83,8 @@ async def test_a_code_is_asked_for(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     async with service(cli) as site:
         async with cli.terminal("login", "work", "--account", "ann") as terminal:
-            await terminal.sees("Password: ")
-            terminal.types("correct-horse\r")
-            await terminal.sees("One-time code: ")
-            terminal.types("123456\r")
+            await terminal.fills("Password: ", "correct-horse")
+            await terminal.fills("One-time code: ", "123456")
             await terminal.sees("Logged in to")
             assert await terminal.ends() == 0
             assert "correct-horse" not in terminal.text

@@ -251,10 +251,8 @@ async def test_try_reads_the_password_from_a_pipe(
 async def test_try_asks_on_a_terminal(cli: Cli, file: Path, service: FlowService) -> None:
     """A person types account and password; the password is not shown."""
     async with cli.terminal("recipe", "try", str(file), "--url", service.url) as terminal:
-        await terminal.sees("Account")
-        terminal.types(f"{ACCOUNT}\r")
-        await terminal.sees("Password:")
-        terminal.types(f"{PASSWORD}\r")
+        await terminal.fills("Account", ACCOUNT)
+        await terminal.fills("Password:", PASSWORD)
         await terminal.sees("Finish reason: length")
         assert await terminal.ends() == 0
         assert PASSWORD not in terminal.text

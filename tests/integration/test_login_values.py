@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from berlin import errors
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, TextDelta
 from berlin.workbench.explain import explain
+from support.playing import running
 from support.recipes import ask, client_of, fake_and_client, recipe_of
 
 TWO_CREDENTIALS: dict[str, Any] = {
@@ -92,18 +92,11 @@ class Service:
         return web.Response(text='{"content":"Hello"}\n')
 
 
-@asynccontextmanager
-async def served(*routes: web.RouteDef) -> AsyncIterator[str]:
+def served(*routes: web.RouteDef) -> AbstractAsyncContextManager[str]:
     """Serve these routes, and give the URL."""
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    return running(app, shutdown_timeout=0)
 
 
 def plain(url: str, chat: dict[str, Any], auth: dict[str, Any] | None = None) -> Any:

@@ -272,8 +272,7 @@ async def test_device_login_of_an_add_that_is_stopped(tmp_path: Path) -> None:
         write_recipe(tmp_path, DEVICE, chat=CHAT + 'list = ["tested", "b"]\n')
         recipe = str(tmp_path / "tested.toml")
         async with cli.terminal("add", recipe, "--url", service.url) as terminal:
-            await terminal.sees("Client ID: ")
-            terminal.types("public\r")
+            await terminal.fills("Client ID: ", "public")
             await terminal.sees("WDJB-MJHT")
             await terminal.sees("Model (number or name) [tested]: ")
             stored = await cli.run("tokens")

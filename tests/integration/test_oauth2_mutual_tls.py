@@ -16,6 +16,7 @@ from aiohttp import web
 from berlin.errors import TransportError
 from support.forward_proxy import ForwardProxy
 from support.oauth_service import provider
+from support.playing import playing
 
 AUTH = """
 [auth]
@@ -65,16 +66,9 @@ async def identity(folder: Path) -> AsyncIterator[Identity]:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
-    found, app = Identity(), web.Application()
-    app.router.add_route("*", "/{path:.*}", found.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        found.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+    found = Identity()
+    async with playing(found.answer, context) as found.url:
         yield found
-    finally:
-        await runner.cleanup()
 
 
 async def test_a_client_known_by_its_certificate(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from berlin.errors import (
     RateLimitError,
 )
 from support.chat_service import ChatService
+from support.playing import running
 
 
 class Vendor:
@@ -65,14 +66,8 @@ async def vendor() -> AsyncIterator[tuple[Vendor, str]]:
     app = web.Application()
     app.router.add_get("/v1/models", service.list_models)
     app.router.add_post("/v1/chat/completions", service.chat)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield service, f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    async with running(app) as url:
+        yield service, f"{url}/v1"
 
 
 def configured(folder: Path, url: str, more: str = "") -> Path:

@@ -318,8 +318,7 @@ async def test_it_asks_for_what_it_needs(tmp_path: Path) -> None:
         browser = await browse(recipe, url)
         out = tmp_path / "draft.toml"
         async with Cli(tmp_path).terminal("recipe", "new", str(out), "--no-try") as terminal:
-            await terminal.sees("account and password?")
-            terminal.types("y\r")
+            await terminal.fills("account and password?", "y")
             pastes = (
                 ("Paste the login", browser.curl(0)),
                 ("answer to the login", browser.answer(0).decode()),

@@ -16,6 +16,7 @@ from berlin.types import Timeouts
 from berlin.workbench.draft.choose import find_chat
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.writer import Draft, write_draft
+from support.playing import running
 from support.recipes import ask
 
 ANN = Credentials.of("ann@example.com", "correct-horse")
@@ -133,19 +134,13 @@ def drafted(har: bytes) -> Draft:
 
 async def test_a_browser_login_with_csrf_works_at_once() -> None:
     """The draft follows the form's mark, the cookies and the header's mark, and logs in again."""
-    runner = web.AppRunner(Site().app(), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with running(Site().app()) as url:
         recipe = parse_recipe(drafted(saved(url)).text, "site.toml")
         endpoint = resolve_endpoint(recipe.endpoint)
         provider, _ = build_provider(recipe, endpoint, ANN, Timeouts(5, 10, 10, 30))
         answers = await asyncio.gather(ask(provider, "Hi"), ask(provider, "again"))
         assert [a.text for a in answers] == ["You said Hi", "You said again"]
         await provider.aclose()
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from support.cli import Cli, reader
 from support.manual import code_blocks, read, section
+from support.playing import running
 
 PAGE = read("docs/recipes.md")
 TUTORIAL = section(PAGE, "From curl to an OpenAI endpoint in ten minutes")
@@ -121,12 +122,8 @@ async def service() -> AsyncIterator[ExampleInc]:
             web.get(CURLS[2].url.removeprefix(URL), example.events),
         ]
     )
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    example.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield example
-    await runner.cleanup()
+    async with running(app) as example.url:
+        yield example
 
 
 class Reader:

@@ -68,10 +68,8 @@ async def test_an_unknown_service_on_a_terminal(tmp_path: Path) -> None:
             assert await terminal.ends() == 0
             assert "csrf" not in terminal.text
         async with cli.terminal("add", draft) as terminal:
-            await terminal.sees("Account (email): ")
-            terminal.types(f"{ACCOUNT}\r")
-            await terminal.sees("Password: ")
-            terminal.types(f"{PASSWORD}\r")
+            await terminal.fills("Account (email): ", ACCOUNT)
+            await terminal.fills("Password: ", PASSWORD)
             await terminal.sees("You said: Hello.")
             await terminal.sees("berlin serve")
             assert await terminal.ends() == 0

@@ -123,10 +123,8 @@ async def test_berlin_add_on_a_terminal(tmp_path: Path, gradio_url: str) -> None
     cli = Cli(tmp_path)
     async with cli.terminal("add", gradio_url) as terminal:
         await terminal.sees(f"{gradio_url} is gradio: ")
-        await terminal.sees("Account (username): ")
-        terminal.types(f"{ACCOUNT}\r")
-        await terminal.sees("Password: ")
-        terminal.types(f"{PASSWORD}\r")
+        await terminal.fills("Account (username): ", ACCOUNT)
+        await terminal.fills("Password: ", PASSWORD)
         await terminal.sees("Turn 1: Hello")
         await terminal.sees("berlin chat")
         assert await terminal.ends() == 0

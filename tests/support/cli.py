@@ -239,10 +239,14 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys.encode())
 
+    async def fills(self, prompt: str, line: str) -> None:
+        """Wait for a prompt, and type a line."""
+        await self.sees(prompt)
+        self.types(f"{line}\r")
+
     async def answers(self, question: str, answer: str) -> None:
         """Type a question at the prompt, and wait for the answer."""
-        await self.asks()
-        self.types(f"{question}\r")
+        await self.fills(">", question)
         await self.sees(answer)
 
     async def leaves(self) -> None:

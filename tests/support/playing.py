@@ -1,10 +1,11 @@
-"""A service on loopback that one function plays."""
+"""Services on loopback: an application, or one function that answers everything."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TypeAlias
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
@@ -12,14 +13,23 @@ Answering: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def playing(answer: Answering) -> AsyncIterator[str]:
-    """Serve it on a free port, whatever the path of a POST, and give its base URL."""
-    app = web.Application(client_max_size=2**26)
-    app.router.add_post("/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
+async def running(
+    app: web.Application, tls: ssl.SSLContext | None = None, **options: Any
+) -> AsyncIterator[str]:
+    """Serve an application on a free port, and give its base URL."""
+    runner = web.AppRunner(app, access_log=None, **{"shutdown_timeout": 0.1, **options})
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def playing(
+    answer: Answering, tls: ssl.SSLContext | None = None
+) -> AbstractAsyncContextManager[str]:
+    """Serve a function on a free port, whatever the path and the method, and give its base URL."""
+    app = web.Application(client_max_size=2**26)
+    app.router.add_route("*", "/{path:.*}", answer)
+    return running(app, tls)

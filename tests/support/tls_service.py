@@ -13,6 +13,8 @@ from pathlib import Path
 import trustme
 from aiohttp import web
 
+from support.playing import playing
+
 ACCOUNT = "tls-account"
 PASSWORD = "tls-service-password"
 TOKEN = "tls-service-token"
@@ -78,18 +80,10 @@ async def running(
         host: the name that stands in the URL.
     """
     service = TinyService()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", service.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-        await site.start()
-        service.address = f"{host}:{runner.addresses[0][1]}"
-        service.url = f"{'https' if context else 'http'}://{service.address}{service.base}"
+    async with playing(service.answer, context) as url:
+        service.url = url.replace("127.0.0.1", host) + service.base
+        service.address = service.url.split("/")[2]
         yield service
-    finally:
-        await runner.cleanup()
 
 
 class OwnAuthority:

@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from support.playing import running
+
 ACCOUNT, PASSWORD = "ann@example.com", "correct-horse"
 FORM = """<!doctype html>
 <title>Log in</title>
@@ -122,13 +124,8 @@ class WebChat:
 async def open_web_chat() -> AsyncIterator[tuple[WebChat, str]]:
     """Run the service, and give it with its URL."""
     chat = WebChat()
-    runner = web.AppRunner(chat.app(), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield chat, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with running(chat.app()) as url:
+        yield chat, url
 
 
 async def record_browser(url: str, prompt: str = "Hello") -> bytes:

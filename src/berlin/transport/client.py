@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.client import IDEMPOTENT_METHODS
+from multidict import CIMultiDict
 from yarl import URL
 
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
@@ -39,12 +40,10 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint, user_agent: str) -> None:
         self._endpoint = endpoint
-        self._headers = {
-            "Accept": "*/*",
-            "User-Agent": user_agent,
-            "Accept-Encoding": ACCEPT_ENCODING,
-            **dict(endpoint.headers),
-        }
+        self._headers = CIMultiDict(
+            {"Accept": "*/*", "User-Agent": user_agent, "Accept-Encoding": ACCEPT_ENCODING}
+        )
+        self._headers.update(dict(endpoint.headers))
         self._pools = Pools()
         self._sockets: Pools | None = None
         self._metadata: Pools | None = None
@@ -98,11 +97,18 @@ class Transport:
             await pools.connector(connect),
             request.method,
             url.extend_query(_reveal(request.query)) if request.query else url,
-            {**self._headers, **_reveal(request.headers)},
+            self._headers_of(request),
             request.body,
             proxy,
             connect_timeout,
         )
+
+    def _headers_of(self, request: HttpRequest) -> CIMultiDict[str]:
+        """Return all headers: those of the request replace ours, in whatever case they are."""
+        headers = self._headers.copy()
+        for name, value in request.headers.items():
+            headers[name] = value.reveal() if isinstance(value, Secret) else value
+        return headers
 
     async def _open_socket(self, request: HttpRequest, dialog: SocketDialog) -> Answer:
         if self._sockets is None:
@@ -112,7 +118,7 @@ class Transport:
             socket = await session.ws_connect(
                 self._url(request),
                 params=_reveal(request.query) or None,
-                headers={**self._headers, **_reveal(request.headers)},
+                headers=self._headers_of(request),
                 protocols=dialog.subprotocols,
                 proxy=self._http_proxy(),
                 timeout=LIMITS,
