@@ -17,6 +17,7 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
+from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.status import error_from_answer
 
@@ -141,11 +142,11 @@ class Attempt(NamedTuple):
             with contextlib.suppress(BerlinError):
                 await self.watch.wait(self.fetch(request))
 
-    async def fetch(self, request: HttpRequest) -> HttpResponse:
+    async def fetch(self, request: HttpRequest, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
         """Send one request and return its whole response. Raises BerlinError."""
         response = await self._send(request, may_be_empty=True)
         try:
-            return await response.whole()
+            return await response.whole(limit)
         finally:
             response.close()
 
