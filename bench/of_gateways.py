@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from peers import nginx, portkey, python_of, version_of
+from peers import installed, portkey, python_of, version_of
 from process import BESIDE, HERE, MEASURED, Program, free_port, open_service, wait_for_port
 from table import Rounds, Target, at_least, at_most, targets
 
@@ -33,6 +33,7 @@ default = "short"
 port = {port}
 metrics = {metrics}
 max_connections = 100_000
+header_timeout_s = 120
 {more}
 """
 FULL = """
@@ -213,15 +214,17 @@ class Gateways:
         program = self._start(command)
         return Gateway(program, int(program.line()), lambda path: {"body": _body(path)})
 
-    def berlin(self, name: str, *, full: bool, workers: int = 0) -> Gateway:
-        """Start `berlin serve`; with a number of workers on all cores, otherwise on one."""
+    def berlin(
+        self, name: str, *, full: bool, workers: int = 0, core: int | str = MEASURED
+    ) -> Gateway:
+        """Start `berlin serve` on a core, or on several (`0,1`), as one process or as workers."""
         port, env = free_port(), self._configure(name, full=full)
         headers = {"Authorization": f"Bearer {_prepare_full(env)}"} if full else {}
         env_with_port = self._configure(name, full=full, port=port)
         command = [sys.executable, "-m", "berlin", "serve"]
         if workers:
             command += ["--workers", str(workers)]
-        program = self._start(command, env_with_port, None if workers else MEASURED)
+        program = self._start(command, env_with_port, core)
         wait_until_ready(port)
 
         def ask(path: str) -> dict[str, Any]:
@@ -232,7 +235,7 @@ class Gateways:
 
     def nginx(self) -> dict[str, Gateway]:
         """Start nginx, which hands on what the service says in OpenAI's words."""
-        found = nginx()
+        found = installed("nginx", "nginx-light")
         if found is None:
             return {}
         port, conf = free_port(), self._folder / "nginx.conf"
@@ -316,7 +319,7 @@ class Gateways:
         }
 
     def _start(
-        self, command: list[str], env: dict[str, str] | None = None, core: int | None = MEASURED
+        self, command: list[str], env: dict[str, str] | None = None, core: int | str = MEASURED
     ) -> Program:
         return self._stack.enter_context(Program(command, core, env))
 

@@ -1,78 +1,133 @@
-"""Workers: one gateway of 1, 2 and more processes, as many as there are cores."""
+"""Workers: as many as cores, each core with its share of the service and of the clients.
+
+One worker on one core is compared with two on two cores, and so on. Both cores also carry the
+service (nginx, which returns the same bytes each time) and the load (wrk), which cost little, so
+that nearly all is the workers'.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from of_gateways import SHORT, Gateways, ask_load
-from process import BESIDE, HERE, Program, open_service
+from of_gateways import SHORT, Gateway, Gateways, ask_load
+from peers import installed
+from process import BESIDE, HERE, Program, free_port, pinned, wait_for_port
+from service import berlin_parts
 from table import Rounds, Target, at_least, targets
 
-ROUNDS = 5
-STREAMS, CLIENTS = 2_000, 64
-# The service and the clients need cores too; with fewer the ratio says nothing about workers.
-CORES_FOR_TARGET = 4
+ROUNDS, SECONDS = 5, 2
+CLIENTS_EACH = 128
+
+SERVICE = """
+daemon off; worker_processes {cores}; pid {folder}/nginx.pid; error_log stderr;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; client_body_temp_path {folder}; keepalive_requests 100000000;
+  server {{
+    listen 127.0.0.1:{port} reuseport;
+    location ~ /api/login$ {{ return 200 '{{"data":{{"token":"bench"}}}}'; }}
+    location ~ /api/chat/completions$ {{
+      default_type application/x-ndjson;
+      ssi on; ssi_types application/x-ndjson;  # so it is sent in chunks
+      return 200 '{answer}';
+    }}
+  }}
+}}
+"""
+REQUEST = """
+wrk.method, wrk.body = "POST", [[{body}]]
+wrk.headers["Content-Type"] = "application/json"
+"""
 
 
 def measure(with_peers: bool) -> tuple[str, list[Target]]:
     """Return tables and targets; there are no peers."""
     del with_peers
-    cores = len(os.sched_getaffinity(0))
-    counts = [count for count in (1, 2, 4, 8) if count <= max(cores, 2)]
-    rounds, memory = Rounds(), {}
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        service, url = open_service()
-        stack.enter_context(service)
+    nginx, wrk = installed("nginx", "nginx-light"), installed("wrk", "wrk")
+    if nginx is None or wrk is None:
+        return "Not measured: nginx or wrk is missing.", []
+    most = len(os.sched_getaffinity(0))
+    counts = [count for count in (1, 2, 4, 8) if count <= most]
+    rounds = Rounds()
+    with ExitStack() as stack, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         load = stack.enter_context(Program([sys.executable, str(HERE / "load.py")], BESIDE))
-        every = Gateways(stack, Path(folder), url, service)
-        known = {
-            _name(count): every.berlin(f"workers{count}", full=False, workers=count)
-            for count in counts
-        }
+        gateways = {count: _open(stack, folder, nginx, count) for count in counts}
         time.sleep(1)
         for number in range(ROUNDS + 1):
-            for name, gateway in known.items():
+            for count, gateway in gateways.items():
+                ask_load(load, gateway, SHORT, 1, 1)  # which checks the answer's text
                 before = gateway.program.cpu_s()
-                got = ask_load(load, gateway, SHORT, STREAMS, CLIENTS)
+                answers, seconds = _run(wrk, folder, gateway, count)
                 cpu = gateway.program.cpu_s() - before
-                firsts = sorted(got["firsts"])
                 if number:
-                    rounds.add(
-                        name,
-                        {
-                            "streams": STREAMS / got["wall"],
-                            "cpu": cpu / STREAMS * 1e6,
-                            "first": firsts[len(firsts) // 2] * 1e3,
-                        },
-                    )
-        memory = {name: gateway.program.shared_mb() for name, gateway in known.items()}
-    table = rounds.table(
-        {
-            "streams": ("streams/s", "{:,.0f}".format),
-            "cpu": ("CPU µs a stream", "{:,.0f}".format),
-            "first": ("first event p50, ms", "{:.1f}".format),
-        },
-        _name(1),
-    )
-    each = ", ".join(f"{name}: {value:.0f} MB" for name, value in memory.items())
-    met: list[Target] = []
-    note = f"With {cores} cores nothing can be said about how workers scale."
-    if cores >= CORES_FOR_TARGET:
-        ratio = rounds.ratio(_name(2), _name(1), "streams")
-        met.append(at_least("two workers / one, streams/s", 1.8, ratio))
-        note = targets(met)
+                    figures = {"streams": answers / seconds, "cpu": cpu / answers * 1e6}
+                    rounds.add(_name(count), figures)
+        memory = {count: gateway.program.shared_mb() for count, gateway in gateways.items()}
+    columns = {
+        "streams": ("streams/s", "{:,.0f}".format),
+        "cpu": ("CPU µs a stream", "{:,.0f}".format),
+    }
+    met = [
+        at_least(
+            f"{_name(count)} / {_name(1)}, streams/s",
+            0.9 * count,
+            rounds.ratio(_name(count), _name(1), "streams"),
+        )
+        for count in counts[1:2]
+    ]
+    each = ", ".join(f"{_name(count)}: {value:.0f} MB" for count, value in memory.items())
     text = (
-        "Short streams: 16 pieces at once, 64 clients. Service and clients share the machine with "
-        f"the workers.\n\n{table}\n\nMemory after it, with the parent, shared pages once: {each}."
-        f"\n\n{note}"
+        f"Short streams, 16 pieces at once, {CLIENTS_EACH} clients for each worker. The service "
+        "(nginx, which always returns the same answer) and the clients (wrk) share the cores.\n\n"
+        f"{rounds.table(columns, _name(1))}\n\n"
+        f"Memory after it, with the parent, shared pages once: {each}.\n\n{targets(met)}"
     )
     return text, met
 
 
+def _open(stack: ExitStack, folder: Path, nginx: str, count: int) -> Gateway:
+    """Start a service and a gateway with as many workers, on as many cores."""
+    cores, port = _cores(count), free_port()
+    conf = folder / f"service{count}.conf"
+    answer = b"".join(berlin_parts(int(SHORT.rpartition("/")[2]))).decode()
+    conf.write_text(SERVICE.format(cores=count, folder=folder, port=port, answer=answer))
+    service = stack.enter_context(Program([nginx, "-c", str(conf), "-p", str(folder)], cores))
+    wait_for_port(port, 10)
+    every = Gateways(stack, folder, f"http://127.0.0.1:{port}", service)
+    return every.berlin(f"workers{count}", full=False, workers=count, core=cores)
+
+
+def _run(wrk: str, folder: Path, gateway: Gateway, count: int) -> tuple[int, float]:
+    """Return how many answers were received, and in how many seconds."""
+    script = folder / "request.lua"
+    script.write_text(REQUEST.format(body=json.dumps(gateway.ask(SHORT)["body"])))
+    clients = CLIENTS_EACH * count
+    command = [wrk, f"-t{count}", f"-c{clients}", f"-d{SECONDS}s", "--timeout", "30s"]
+    url = f"http://127.0.0.1:{gateway.port}/v1/chat/completions"
+    done = subprocess.run(
+        [*pinned(_cores(count)), *command, "-s", str(script), url],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.search(r"(\d+) requests in ([\d.]+)s", done)
+    if found is None or "Non-2xx" in done or "Socket errors" in done:
+        raise SystemExit(f"wrk: {done}")
+    return int(found[1]), float(found[2])
+
+
+def _cores(count: int) -> str:
+    return ",".join(map(str, sorted(os.sched_getaffinity(0))[:count]))
+
+
 def _name(count: int) -> str:
-    return f"{count} worker{'s' if count > 1 else ''}"
+    return "1 worker, 1 core" if count == 1 else f"{count} workers, {count} cores"

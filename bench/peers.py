@@ -52,13 +52,15 @@ def portkey() -> list[str] | None:
     return ["node", str(program)] if program.exists() else None
 
 
-def nginx() -> str | None:
-    """Return nginx, installed now if root may do that; `None` if there is none."""
-    if not shutil.which("nginx") and shutil.which("apt-get") and os.geteuid() == 0:
+def installed(program: str, package: str) -> str | None:
+    """Return a program of Debian, installed now if root may do that; `None` if there is none."""
+    if not shutil.which(program) and shutil.which("apt-get") and os.geteuid() == 0:
         quiet = {"check": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(["apt-get", "update", "-qq"], **quiet)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "nginx-light"], **quiet)
-    found = shutil.which("nginx")
+        subprocess.run(["apt-get", "install", "-y", "-qq", package], **quiet)
+    found = shutil.which(program)
     if found is None:
-        print("nginx is not there (Debian: apt-get install nginx-light): left out", file=sys.stderr)
+        print(
+            f"{program} is missing (Debian: apt-get install {package}): left out", file=sys.stderr
+        )
     return found

@@ -19,8 +19,8 @@ HERE = Path(__file__).parent
 MEASURED, BESIDE = 0, 1
 
 
-def pinned(core: int | None) -> list[str]:
-    """Return the beginning of a command that runs on one core, where there are two."""
+def pinned(core: int | str | None) -> list[str]:
+    """Return the beginning of a command that runs on a core, or on some (`0,1`)."""
     if core is None or (os.cpu_count() or 1) < 2 or not shutil.which("taskset"):
         return []
     return ["taskset", "-c", str(core)]
@@ -36,7 +36,7 @@ class Program:
     """
 
     def __init__(
-        self, command: list[str], core: int | None, env: dict[str, str] | None = None
+        self, command: list[str], core: int | str | None, env: dict[str, str] | None = None
     ) -> None:
         self._errors = open(os.devnull, "w")  # noqa: SIM115  # closed with the program
         self.process = subprocess.Popen(

@@ -42,6 +42,7 @@ gateway answers).
 from __future__ import annotations
 
 import copy
+import re
 from typing import ClassVar, NamedTuple, Self
 
 
@@ -63,6 +64,19 @@ class FailedAttempt(NamedTuple):
     began_at: float
     seconds: float
     sent: bool = True
+
+
+MAX_MESSAGE_CHARS = 4000
+MAX_WORD_CHARS = 500
+"""Of a message: names and values that it quotes are shown in part if they are longer."""
+
+_LONG_WORD = re.compile(rf"(\S{{{MAX_WORD_CHARS - 100}}})\S{{100,}}")
+
+
+def _bounded(message: str) -> str:
+    """Return a message that quotes nothing in full that is very long."""
+    cut = _LONG_WORD.sub(r"\1…", message)
+    return cut if len(cut) <= MAX_MESSAGE_CHARS else f"{cut[: MAX_MESSAGE_CHARS - 1]}…"
 
 
 class BerlinError(RuntimeError):
@@ -102,7 +116,7 @@ class BerlinError(RuntimeError):
         retry_after: float | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= MAX_WORD_CHARS else _bounded(message))
         self.provider = provider
         self.model = model
         self.status = status
@@ -174,7 +188,7 @@ class InvalidRequestError(BerlinError, ValueError):
     def about(cls, param: str, message: str) -> Self:
         """Return an error that names the invalid member of the request."""
         error = cls(f"{param}: {message}")
-        error.param = param
+        error.param = _bounded(param)
         return error
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from berlin.errors import ProtocolError
+from berlin.errors import MAX_MESSAGE_CHARS, BerlinError, ProtocolError
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.client_request import MAX_TOOLS
 from berlin.formats.contract import ClientCall
@@ -16,15 +17,19 @@ from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.tool_calls import ToolCallAssembler
-from berlin.gateway.catalog import Service
+from berlin.gateway.catalog import Catalog, Service
+from berlin.language.step import CompiledStep, Step, read_object
 from berlin.language.tables.keeping import KeepingMap
+from berlin.language.values.template import Template
 from berlin.providers.contract import Burst, is_long
 from berlin.providers.long import MAX_EVENTS
 from berlin.providers.scripted import ScriptedProvider
+from berlin.recipes.recipe import parse_recipe
 from berlin.routing.conversations.memory import MemoryHeads
 from berlin.routing.conversations.provider import MAX_HEAD_CHARS, Conversations
 from berlin.types import (
     ChatRequest,
+    Endpoint,
     Extra,
     ExtraDelta,
     Finished,
@@ -38,6 +43,7 @@ from berlin.types import (
     ToolCallDelta,
 )
 from berlin.wire.json import MAX_VALUES
+from berlin.wire.pointer import get_at, parse_pointer
 from support.gateway import (
     ANTHROPIC,
     OLLAMA,
@@ -231,3 +237,47 @@ def test_new_members_in_each_event() -> None:
     with pytest.raises(ProtocolError, match="more than 1000 members"):
         for n in range(1_001):
             decoder.feed(b'data: {"choices":[],"m%d":1}\n\n' % n)
+
+
+LONG = "k" * 1_000_000
+
+
+def _template(text: str) -> Template:
+    return Template(text, frozenset({"prompt"}))
+
+
+QUOTED: dict[str, Callable[[], object]] = {
+    **{
+        f"a member: {face.__name__}": partial(
+            lambda face: face().decode_request(
+                b'{"model":"m","max_tokens":1,"input":[{"%b":1}],"messages":[{"role":"user",'
+                b'"content":[{"%b":1}],"%b":[1]}],"tools":[{"type":"%b"}]}' % ((LONG.encode(),) * 4)
+            ),
+            face,
+        )
+        for face in (OpenAIChatFormat, AnthropicMessagesFormat, OllamaChatFormat, ResponsesFormat)
+    },
+    "a role": lambda: ChatRequest.of([{"role": LONG, "content": "x"}]),
+    "an unknown key": lambda: parse_recipe(f"{LONG} = 1", "a.toml"),
+    "a wrong value": lambda: parse_recipe(f"[models]\ndefault = 1\n[auth]\n{LONG}.a = 1", "a.toml"),
+    "a file's name": lambda: parse_recipe("a = 1", LONG),
+    "not TOML": lambda: parse_recipe(f"a = {LONG}", "a.toml"),
+    "a placeholder": lambda: _template(f"{{{LONG}}}"),
+    "a function": lambda: _template(f"{{jso:{LONG}}}"),
+    "a header": lambda: CompiledStep(Step("/", headers={LONG + "\n": "a"}), ()),
+    "a path": lambda: CompiledStep(Step(LONG), ()),
+    "a host": lambda: Endpoint.of(f"https://{LONG}\n/"),
+    "a port": lambda: Endpoint.of(f"https://a:{LONG}/"),
+    "a model": lambda: Catalog([Service("s", ScriptedProvider(), ["m"])]).resolve(LONG),
+    "a pointer": lambda: get_at({}, parse_pointer("~" + LONG)),
+    "a member of a whole answer": lambda: read_object(f'"{LONG}"'.encode(), LONG),
+}
+
+
+@pytest.mark.parametrize("refuse", QUOTED.values(), ids=QUOTED)
+def test_what_an_error_quotes_is_bounded(refuse: Callable[[], object]) -> None:
+    """A name of a megabyte is shown in part, in the message and as the member that is wrong."""
+    with pytest.raises(BerlinError) as caught:
+        refuse()
+    assert len(caught.value.message) <= MAX_MESSAGE_CHARS
+    assert len(getattr(caught.value, "param", None) or "") <= MAX_MESSAGE_CHARS

@@ -215,6 +215,19 @@ async def test_R02_redis_comes_back(redis: Redis) -> None:
         assert b"1" in await redis.command("HGET", "berlin:routing:count:work:requests", "used")
 
 
+async def test_r02_a_connection_that_was_closed_while_idle(redis: Redis) -> None:
+    """A Redis that closes idle connections, or was restarted meanwhile, does not count as down."""
+    claim = Claim("c", DAY, 10)
+    async with shared(redis) as one:
+        first = counters(one, "first")
+        await passed(first, "a", claim)
+        await settled(one)
+        await redis.command("CLIENT", "KILL", "TYPE", "normal")
+        await asyncio.sleep(0.05)
+        assert (await passed(first, "b", claim)).shared_at is not None
+        assert not one.rests
+
+
 async def test_R17_processes_come_back_one_by_one() -> None:
     """Rests are spread from one to three seconds."""
     rests = set()

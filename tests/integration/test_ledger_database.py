@@ -87,6 +87,9 @@ async def test_each_row_is_written_once(store: Store) -> None:
     await store.insert([row(2, input_tokens=5), row(3), row(3)])
     (total,) = await store.sums(Query())
     assert (total.requests, total.failed, total.input_tokens) == (3, 1, 0)
+    await store.insert([row(n, input_tokens=1) for n in range(101)] * 2)
+    (total,) = await store.sums(Query())
+    assert (total.requests, total.failed, total.input_tokens) == (101, 1, 98)
 
 
 async def test_unknown_is_not_zero(store: Store) -> None:

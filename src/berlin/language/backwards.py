@@ -13,7 +13,7 @@ import msgspec
 
 from berlin.errors import InvalidRequestError
 from berlin.language.step import BODIES, Step
-from berlin.language.values.form import decode_form
+from berlin.language.values.form import File, decode_form
 from berlin.language.values.text import Call, Piece, Value, parse_text
 from berlin.wire.json import DECODE_ERRORS
 
@@ -119,22 +119,40 @@ def decode_basic(encoded: str) -> str:
         return ""
 
 
-def decode_multipart(body: bytes, content_type: str) -> dict[str, str]:
-    """Return the fields of a multipart body (RFC 7578). Raises InvalidRequestError."""
+def decode_multipart(body: bytes, content_type: str) -> dict[str, str | File]:
+    """Return the fields of a multipart body (RFC 7578), with files as they are.
+
+    Raises:
+        InvalidRequestError: if it is not one.
+    """
     boundary = re.search(r'boundary="?([^";]+)', content_type)
     if boundary is None:
         raise InvalidRequestError("the body is not multipart/form-data with a boundary")
-    fields = {}
+    fields: dict[str, str | File] = {}
     for part in (b"\r\n" + body).split(b"\r\n--" + boundary[1].encode())[1:-1]:
         head, _, value = part.partition(b"\r\n\r\n")
-        name = re.search(rb'name="([^"]*)"', head)
-        if name is None:
+        given = {
+            found[1].lower(): found[3] if found[2] is None else found[2]
+            for found in _PARAMETER.finditer(head)
+        }
+        if b"name" not in given:
             raise InvalidRequestError("a part of the multipart body has no name")
-        plain = name[1].decode("utf-8", "replace")
-        for code, mark in (("%22", '"'), ("%0D", "\r"), ("%0A", "\n")):
-            plain = plain.replace(code, mark)
-        fields[plain] = value.decode("utf-8", "replace")
+        name = _unquoted(given[b"name"])
+        if b"filename" not in given and b"filename*" not in given:
+            fields[name] = value.decode("utf-8", "replace")
+            continue
+        kind = re.search(rb"content-type:\s*([^\s;]+)", head, re.IGNORECASE)
+        media_type = kind[1].decode("latin-1") if kind else "application/octet-stream"
+        fields[name] = File(_unquoted(given.get(b"filename", b"")), media_type, value)
     return fields
+
+
+_PARAMETER = re.compile(rb';\s*(name|filename\*?)=(?:"([^"\r\n]*)"|([^\s;"]*))', re.IGNORECASE)
+_CODE = re.compile("%(0[0-9A-F]|1[0-9A-F]|22|5C|7F)")
+
+
+def _unquoted(name: bytes) -> str:
+    return _CODE.sub(lambda code: chr(int(code[1], 16)), name.decode("utf-8", "replace"))
 
 
 @cache

@@ -15,6 +15,7 @@ import msgspec
 from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
 from berlin.language.values.form import FORM, File, decode_form, encode_form, encode_multipart
 from berlin.language.values.functions import MADE
+from berlin.language.values.header import HeaderTemplate
 from berlin.language.values.place import Answer, Place
 from berlin.language.values.template import Template
 from berlin.language.values.text import Call, Value, as_text, parse_text, render_text
@@ -104,6 +105,9 @@ class CompiledStep:
         self.body = Template(getattr(step, bodies[0]), known) if bodies else None
         # Headers are filled last, so that a signature can cover the rest of the request.
         self._headers = Template(step.headers, known | SIGNED)
+        trusted = found | SESSION_NAMES
+        parts_of = (HeaderTemplate(name, text, trusted) for name, text in step.headers.items())
+        self._header_parts = [header for header in parts_of if header]
         self._path = Template(step.path, known)
         self.follows = _begins_with(step.path, found)
         self._path_pieces = parse_text(step.path)
@@ -174,6 +178,8 @@ class CompiledStep:
             for name, value in self._query.render(values).items():
                 query[name] = Secret(_checked(value, f"the parameter {name}"))
         signed = {"method": self.step.method, "path": path, "body": body}
+        for header in self._header_parts:
+            header.check(values)
         given = self._headers.render({**values, **signed}) if self.step.headers else {}
         for name, value in given.items():
             text = _checked(value, f"the header {name}")

@@ -17,6 +17,7 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
+from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.status import error_from_answer
 
@@ -33,6 +34,11 @@ Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
 
 class Body(Protocol):
     """The bytes of an answer."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known that nothing more comes."""
+        ...
 
     def read(self) -> Awaitable[bytes]:
         """Return the next bytes; `b""` is the end."""
@@ -55,6 +61,7 @@ class PolledBody:
         self._fetch = fetch
         self._pause_s = pause_s
         self._pause = 0.0
+        self.has_ended = False
 
     async def read(self) -> bytes:
         """Return the next line."""
@@ -122,7 +129,7 @@ class Attempt(NamedTuple):
             call: the request.
             last: the bytes that were read last; `b""` is the end.
         """
-        if not last or self.format.poll_s is not None or call.socket is not None:
+        if not last or body.has_ended or self.format.poll_s is not None or call.socket is not None:
             return
         with contextlib.suppress(BerlinError, TimeoutError):
             async with asyncio.timeout(DRAIN_S):
@@ -135,11 +142,11 @@ class Attempt(NamedTuple):
             with contextlib.suppress(BerlinError):
                 await self.watch.wait(self.fetch(request))
 
-    async def fetch(self, request: HttpRequest) -> HttpResponse:
+    async def fetch(self, request: HttpRequest, limit: int = MAX_WHOLE_BODY_BYTES) -> HttpResponse:
         """Send one request and return its whole response. Raises BerlinError."""
         response = await self._send(request, may_be_empty=True)
         try:
-            return await response.whole()
+            return await response.whole(limit)
         finally:
             response.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -9,8 +10,11 @@ import msgspec
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.embeddings.build import build_embeddings
+from berlin.formats.embeddings.contract import MAX_ANSWER_BYTES, VECTOR_BYTES
 from berlin.language.tables.models import EmbeddingsMap
 from berlin.providers.http import HttpProvider
+from berlin.providers.long import LONG_BYTES
+from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
 
 
@@ -47,5 +51,9 @@ async def embed(
         request = msgspec.structs.replace(request, model=described.model)
     dialect = build_embeddings(described)
     sent = dialect.encode_request(request, described.path or dialect.path)
-    answer = await provider.call(sent, request.request_id)
-    return dialect.decode_response(answer.body, len(request.inputs))
+    count = len(request.inputs)
+    limit = min(MAX_WHOLE_BODY_BYTES + count * VECTOR_BYTES, MAX_ANSWER_BYTES)
+    answer = await provider.call(sent, request.request_id, limit)
+    if len(answer.body) > LONG_BYTES:
+        return await asyncio.to_thread(dialect.decode_response, answer.body, count)
+    return dialect.decode_response(answer.body, count)

@@ -21,6 +21,7 @@ from berlin.providers.long import LONG_BYTES, MAX_EVENTS, decode, slices
 from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Sender
+from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -32,6 +33,9 @@ from berlin.types import (
     mask,
 )
 from berlin.wire.html import is_page
+
+# A service lists up to 10,000 models, each with whatever it says of it.
+MAX_LIST_BYTES = 16 * 1024 * 1024
 
 _T = TypeVar("_T")
 
@@ -100,6 +104,9 @@ class HttpProvider:
                                     events = await watch.wait(thread)
                                 else:
                                     events = decoder.feed(data) if data else decoder.finish()
+                                if data and answer.has_ended and not decoder.done:
+                                    # The end came with the last piece: one burst for both.
+                                    events = [*events, *decoder.finish()]
                                 head = head or data
                                 if events:
                                     watch.progress()
@@ -201,9 +208,14 @@ class HttpProvider:
             BerlinError: if it lists none.
         """
         call = HttpRequest("GET", described.path, {"Accept": "application/json"})
-        return described.read((await self.call(call)).body)
+        answer = await self.call(call, limit=MAX_LIST_BYTES)
+        if len(answer.body) > LONG_BYTES:
+            return await asyncio.to_thread(described.read, answer.body)
+        return described.read(answer.body)
 
-    async def call(self, request: HttpRequest, request_id: str = "") -> HttpResponse:
+    async def call(
+        self, request: HttpRequest, request_id: str = "", limit: int = MAX_WHOLE_BODY_BYTES
+    ) -> HttpResponse:
         """Send one request other than a chat, with a token, and return the whole response.
 
         If the service rejects the token, the request is sent once more with a new one.
@@ -211,9 +223,9 @@ class HttpProvider:
         Raises:
             BerlinError: if there is no successful response.
         """
-        return await self.without_secrets(self._call(request, request_id))
+        return await self.without_secrets(self._call(request, request_id, limit))
 
-    async def _call(self, request: HttpRequest, request_id: str) -> HttpResponse:
+    async def _call(self, request: HttpRequest, request_id: str, limit: int) -> HttpResponse:
         with Stopwatch(self._timeouts) as watch:
             renewed = False
             while True:
@@ -221,7 +233,7 @@ class HttpProvider:
                 attempt = self._attempt(token, watch, self._timeouts.connect, request_id)
                 watch.restart()
                 try:
-                    return await watch.wait(attempt.fetch(request))
+                    return await watch.wait(attempt.fetch(request, limit))
                 except AuthenticationError:
                     self._auth.reject(token)
                     if renewed or token is None or not self._auth.renews:

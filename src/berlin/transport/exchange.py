@@ -78,7 +78,8 @@ async def send(
         )
         is_forwarded = proxy is not None and url.scheme == "http"
         lines: CIMultiDict[str] = CIMultiDict(Host=url.host_port_subcomponent or "")
-        lines.update(headers)
+        for name, value in headers.items():
+            lines[name] = value  # `update` would keep two names that differ in case only
         if is_forwarded and authorization:
             lines["Proxy-Authorization"] = authorization
         if (body or method in _WITH_BODY) and "Content-Length" not in lines:

@@ -31,6 +31,7 @@ def open_redis(
     try:
         redis, retry = import_module(library), import_module(f"{library}.retry")
         from redis.backoff import NoBackoff
+        from redis.maint_notifications import MaintNotificationsConfig
     except ImportError as error:
         raise ConfigurationError(
             f"{setting} in Redis needs one more package: pip install 'berlin-llm[redis]'"
@@ -42,6 +43,9 @@ def open_redis(
             socket_timeout=operation_timeout_s,
             socket_connect_timeout=operation_timeout_s,
             retry=retry.Retry(NoBackoff(), 0),
+            # With them the library does not see that an idle connection was closed, and the first
+            # operation after that fails.
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
             **options,
         )
     except ValueError:  # its text may contain a part of the password

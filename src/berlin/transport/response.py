@@ -67,6 +67,12 @@ class Response(Answer):
         found = parse_set_cookie_headers(self._headers.getall("Set-Cookie", ()))
         return {name: cookie.value for name, cookie in found}
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all has arrived and was read; without this it is known after the next read."""
+        content = self._content
+        return self._inflater is None and content.exception() is None and content.at_eof()
+
     def close(self) -> None:
         """Close the connection immediately, unless the response has ended."""
         leased = self._let_go()

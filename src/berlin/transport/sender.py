@@ -25,6 +25,11 @@ class Answer(Protocol):
         """The cookies that it sets."""
         return {}
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known that nothing more comes."""
+        return False
+
     async def read(self) -> bytes:
         """Return the next bytes; `b""` is the end. Raises TransportError, ProtocolError."""
         ...

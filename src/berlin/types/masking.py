@@ -8,7 +8,8 @@ import contextlib
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import accumulate
 from urllib.parse import unquote_to_bytes
 
@@ -37,8 +38,24 @@ _ENCODED = re.compile(
     r"|(?P<numbers>(?:0x[0-9a-f]{2}|\b[0-9]{2,3})(?:[,;\s]{1,4}(?:0x[0-9a-f]{2}|[0-9]{2,3}\b)){7,})",
     re.IGNORECASE,
 )
-# Decoded only where nothing else is encoded: the other encodings take base64 apart.
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+# Decoded only where nothing before them is: the other encodings take these apart.
+_LAST = tuple(
+    map(
+        re.compile,
+        (
+            r"(?<![0-9A-Za-z+/_-])(?P<hex>[0-9A-Fa-f]{16,})(?![0-9A-Za-z+/_-])",
+            r"(?<![0-9A-Za-z+/_-])(?P<base32>[A-Z2-7]{8,}={0,6})(?![0-9A-Za-z+/_-])",
+            r"(?P<base64>[A-Za-z0-9+/_-]{8,}={0,2})",
+        ),
+    )
+)
+# A row of a dump: where it begins, bytes in hexadecimal, and their text.
+_DUMP = re.compile(
+    r"(?<![0-9a-z])([0-9a-f]{6,16}:?\s{1,4})"
+    r"((?:(?:[0-9a-f]{2}|[0-9a-f]{4})(?:\s{1,3}|\Z)){1,32})"
+    r"(\|[^|\n]{1,64}\||[^|\n]{0,64}(?=\n|\Z)|)",
+    re.IGNORECASE,
+)
 _UNIT = re.compile(r"0x[0-9a-f]{2}|[0-9]{2,3}", re.IGNORECASE)
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _TAG = re.compile(r"<!--.{0,200}?-->|<!\[CDATA\[|</?[a-z][^<>]{0,200}>", re.IGNORECASE | re.DOTALL)
@@ -49,9 +66,9 @@ def mask(text: str, secrets: Iterable[Secret]) -> str:
     """Return a text without the secrets in it, however they are encoded.
 
     This finds a secret as URLs, JSON, HTML, programming languages, mail and lists of bytes write
-    it, in base64 at any offset and in hexadecimal, also in UTF-16, and these in each other; in
-    another case, backwards, wrapped, or taken apart by punctuation or by tags; and its beginning
-    where a snippet was cut.
+    it, in base64, base32 and base85 at any offset, in hexadecimal, in bits, in dumps, also in
+    UTF-16, and these in each other; in another case, backwards, wrapped, or taken apart by
+    punctuation or by tags; and its beginning where a snippet was cut.
     """
     clear = _long({secret.reveal() for secret in secrets})
     if not clear:
@@ -85,7 +102,7 @@ class _View(msgspec.Struct, frozen=True):
 
     def decoded(self) -> _View:
         """Return the text with one layer of encodings removed."""
-        for encoded in (_ENCODED, _BASE64):
+        for encoded in (_ENCODED, *_LAST):
             view = self._decoded(encoded)
             if view.text != self.text:
                 return view
@@ -135,11 +152,20 @@ def _decode(match: re.Match[str]) -> str:
                 return _CONTROL.get(found[1], found[1])
             case "numbers":
                 return _text(bytes(int(unit, 0) for unit in _UNIT.findall(found)))
+            case "hex":
+                return _printable(bytes.fromhex(found))
+            case "base32":
+                coded = found.rstrip("=")
+                return _printable(base64.b32decode(coded + "=" * (-len(coded) % 8)))
             case _:
                 coded = found.translate(_URL_SAFE).rstrip("=")
-                plain = base64.b64decode(coded + "=" * (-len(coded) % 4)).decode()
-                return plain if plain.isprintable() else ""
+                return _printable(base64.b64decode(coded + "=" * (-len(coded) % 4)))
     return ""
+
+
+def _printable(raw: bytes) -> str:
+    plain = raw.decode()
+    return plain if plain.isprintable() else ""
 
 
 def _text(raw: bytes) -> str:
@@ -153,8 +179,9 @@ class _Wanted(msgspec.Struct, frozen=True):
 
     Attributes:
         plain: as it is, and with its white space folded or as `+`.
-        bare: its letters and digits in lower case, both ways round, and its bytes in hexadecimal.
-        coded: what of base64 depends on it alone.
+        bare: its letters and digits in lower case, both ways round, its bytes in hexadecimal and as
+            bits, and what of base32 depends on it alone, in lower case.
+        coded: what of base64 and base85 depends on it alone.
     """
 
     plain: frozenset[str]
@@ -168,8 +195,25 @@ class _Wanted(msgspec.Struct, frozen=True):
         bare, untagged = ("".join(map(_bare, text)) for text in (clear, _TAG.sub("", clear)))
         return cls(
             _long({*folded, raws[0].decode("latin-1")}),
-            _long({bare, bare[::-1], untagged, *(raw.hex() for raw in raws)}, 2 * SHORTEST_CHARS),
-            _long({part for raw in raws for part in _in_base64(raw)}, 2 * SHORTEST_CHARS),
+            _long(
+                {
+                    *(bare, bare[::-1], untagged, "".join(f"{byte:08b}" for byte in raws[0])),
+                    *(raw.hex() for raw in raws),
+                    *(
+                        part.lower()
+                        for encode in _BASE32
+                        for part in _in_groups(raws[0], encode, 5)
+                    ),
+                },
+                2 * SHORTEST_CHARS,
+            ),
+            _long(
+                {
+                    *(part for raw in raws for part in _in_groups(raw, base64.b64encode, 6)),
+                    *(part.translate(_URL_SAFE) for part in _in_base85(raws[0])),
+                },
+                2 * SHORTEST_CHARS,
+            ),
         )
 
 
@@ -177,14 +221,19 @@ def _find(view: _View, wanted: list[_Wanted]) -> Iterator[tuple[int, int]]:
     """Yield where secrets are in the text to be masked."""
     bare = view.only(map(_bare, view.text))
     coded = view.only("" if char.isspace() else char for char in view.text.translate(_URL_SAFE))
-    untagged = bare
+    others = []
     if "<" in view.text:
         text = _TAG.sub(lambda tag: " " * len(tag[0]), view.text)
-        untagged = view.only(map(_bare, text))
+        others.append(view.only(map(_bare, text)))
+    if _DUMP.search(view.text):
+        for column in (2, 3):
+            text = _DUMP.sub(partial(_only, column), view.text)
+            others.append(view.only(map(_bare, text)))
     for each in wanted:
         yield from _search(view, each.plain)
         yield from _search(bare, each.bare)
-        yield from _search(untagged, each.bare)
+        for other in others:
+            yield from _search(other, each.bare)
         yield from _search(coded, each.coded)
 
 
@@ -203,11 +252,30 @@ def _bare(char: str) -> str:
     return (usual if len(usual) == 1 else char) if char.isalnum() or char == CUT else ""
 
 
-def _in_base64(raw: bytes) -> Iterator[str]:
-    """Yield the characters of base64 that depend on some bytes alone, for each of three offsets."""
-    for bits in (0, 8, 16):
-        coded = base64.b64encode(b"\0" * (bits // 8) + raw).decode().rstrip("=")
-        yield coded[-(-bits // 6) : (bits + 8 * len(raw)) // 6]
+def _only(column: int, row: re.Match[str]) -> str:
+    """Return a row with blanks for all but one of its columns."""
+    before = row.start(column) - row.start()
+    return " " * before + row[column] + " " * (len(row[0]) - before - len(row[column]))
+
+
+def _in_groups(raw: bytes, encode: Callable[[bytes], bytes], width: int) -> Iterator[str]:
+    """Yield the characters that depend on some bytes alone, at each offset, of an encoding with so
+    many bits in a character.
+    """
+    for bits in range(0, 8 * (width if width % 2 else width // 2), 8):
+        coded = encode(b"\0" * (bits // 8) + raw).decode().rstrip("=")
+        yield coded[-(-bits // width) : (bits + 8 * len(raw)) // width]
+
+
+_BASE32 = (base64.b32encode, base64.b32hexencode)
+
+
+def _in_base85(raw: bytes) -> Iterator[str]:
+    """Yield both forms of base85 of the whole groups of four bytes, at each offset."""
+    for offset in range(4):
+        whole = raw[offset:][: (len(raw) - offset) // 4 * 4]
+        yield base64.b85encode(whole).decode()
+        yield base64.a85encode(whole).decode()
 
 
 def _search(view: _View, forms: frozenset[str]) -> Iterator[tuple[int, int]]:

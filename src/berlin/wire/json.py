@@ -15,7 +15,9 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decoded_or_none(data: bytes) -> Any:
-    """Return a JSON value, or `None` for bytes that are not JSON."""
+    """Return a JSON value, or `None` for bytes that are not JSON, or have too many values."""
+    if len(data) > MAX_VALUES and has_many_values(data):
+        return None
     try:
         return msgspec.json.decode(data)
     except DECODE_ERRORS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -87,6 +88,50 @@ WAYS: dict[str, Callable[[str], str]] = {
     "tags": lambda text: f'{text[:6]}<a href="x">{text[6:]}</a>',
     "a comment": lambda text: f"{text[:6]}<!-- x -->{text[6:]}",
 }
+
+
+def dumped(text: str) -> str:
+    """Return a dump of a text, as `hexdump -C` writes it."""
+    raw = text.encode()
+    rows = [raw[at : at + 8] for at in range(0, len(raw), 8)]
+    return "\n".join(
+        f"{8 * n:08x}  {row.hex(' ')}  |{row.decode('latin-1')}|" for n, row in enumerate(rows)
+    )
+
+
+LATER = "tok-a1b2c3d4-e5f6"
+IN_GROUPS: dict[str, Callable[[bytes], bytes]] = {
+    "base32": base64.b32encode,
+    "base32, small": lambda raw: base64.b32encode(raw).lower(),
+    "base32, hexadecimal": base64.b32hexencode,
+    "base85": base64.b85encode,
+    "Ascii85": base64.a85encode,
+    "base64 without padding": lambda raw: base64.urlsafe_b64encode(raw).rstrip(b"="),
+    "bits": lambda raw: " ".join(f"{byte:08b}" for byte in raw).encode(),
+    "hexadecimal of base64": lambda raw: base64.b64encode(raw).hex().encode(),
+    "base32 of JSON": lambda raw: base64.b32encode(b'{"p":"%b"}' % raw),
+}
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "abcd"])
+@pytest.mark.parametrize("way", IN_GROUPS)
+def test_a_secret_in_groups(way: str, before: str) -> None:
+    """At any offset; of the groups that it shares with what is around it, little is left."""
+    whole = IN_GROUPS[way](f"{before}{LATER}".encode()).decode()
+    masked = mask(f"the value: {whole} in the end", [Secret(LATER)])
+    assert "***" in masked
+    shown = masked.removeprefix("the value: ").removesuffix(" in the end").replace("***", "")
+    assert len(shown) <= 8 + 9 * len(before) * (way == "bits") + 4 * len(before)
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_dump(fold: bool) -> None:
+    """Neither the bytes nor their text are shown, also where an error folds its lines."""
+    text = f"got {dumped(f'key={LATER}')} end"
+    masked = mask(" ".join(text.split()) if fold else text, [Secret(LATER)])
+    plain = bytes.fromhex("".join(re.findall(r"\b[0-9a-f]{2}\b", masked)))
+    assert plain == b"key="
+    assert not re.search("tok-|a1b2|c3d4|e5f6", masked)
 
 
 @pytest.mark.parametrize("secret", ['Passw"rd&1<CANARY>é', "tok-a1b2c3d4", "пароль-длинный-9"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,10 +16,13 @@ from berlin.formats.client_request import check_model, decode_member, decode_typ
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
 from berlin.types.http import HttpRequest
 from berlin.types.usage import estimate_tokens
-from berlin.wire.json import encode_body
+from berlin.wire.json import encode_body, encode_line
 
 MAX_INPUTS = 10_000
 MAX_DIMENSIONS = 65_536
+# Of a service's answer: a vector of 3,072 numbers as text has 64 KiB.
+VECTOR_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 2048 * VECTOR_BYTES
 
 
 class EmbeddingCall(msgspec.Struct, frozen=True):
@@ -84,6 +87,13 @@ class EmbeddingFormat(ABC):
 def estimated_tokens(call: EmbeddingCall) -> int:
     """Return about how many tokens the inputs have, where the service does not say it."""
     return estimate_tokens(sum(map(len, call.request.inputs)))
+
+
+def encode_each(values: Iterable[Any]) -> Raw:
+    """Return a list as JSON; each of its values is encoded alone, so that other threads get their
+    turn in between.
+    """
+    return Raw(b"[%b]" % b",".join(map(encode_line, values)))
 
 
 def pack(values: list[float]) -> bytes:

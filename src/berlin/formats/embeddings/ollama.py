@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from berlin.errors import InvalidRequestError, ProtocolError
 from berlin.formats.client_request import check_model, decode_typed
@@ -12,6 +13,7 @@ from berlin.formats.embeddings.contract import (
     EmbeddingCall,
     EmbeddingFormat,
     check_vectors,
+    encode_each,
     estimated_tokens,
     pack,
     read_inputs,
@@ -27,12 +29,13 @@ class _OldBody(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    embeddings: list[list[float]]
+    embeddings: list[Raw]
     prompt_eval_count: Any = None
 
 
 _OLD_BODY = msgspec.json.Decoder(_OldBody)
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
+_DECODE_VECTOR = msgspec.json.Decoder(list[float]).decode
 
 
 class OllamaEmbeddings(EmbeddingFormat):
@@ -50,9 +53,10 @@ class OllamaEmbeddings(EmbeddingFormat):
         """Decode a service's response. Raises ProtocolError."""
         try:
             answer = _DECODE_ANSWER(body)
+            packed = [pack(_DECODE_VECTOR(vector)) for vector in answer.embeddings]
         except DECODE_ERRORS as error:
             raise ProtocolError(f"the answer is not a list of embeddings: {error}") from error
-        vectors = check_vectors([pack(vector) for vector in answer.embeddings], count)
+        vectors = check_vectors(packed, count)
         tokens = answer.prompt_eval_count
         return Embeddings(vectors, tokens if type(tokens) is int else None)
 
@@ -63,7 +67,7 @@ class OllamaEmbeddings(EmbeddingFormat):
             tokens = estimated_tokens(call)
         fields = {
             "model": call.request.model,
-            "embeddings": [vector_of(vector) for vector in answer.vectors],
+            "embeddings": encode_each(map(vector_of, answer.vectors)),
             "total_duration": 0,
             "load_duration": 0,
             "prompt_eval_count": tokens,

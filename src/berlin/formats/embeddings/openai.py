@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import msgspec
+from msgspec import Raw
 
 from berlin.errors import ProtocolError
 from berlin.formats.embeddings.contract import (
@@ -15,6 +16,7 @@ from berlin.formats.embeddings.contract import (
     EmbeddingCall,
     EmbeddingFormat,
     check_vectors,
+    encode_each,
     estimated_tokens,
     pack,
 )
@@ -32,11 +34,12 @@ class _Item(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    data: list[_Item]
+    data: list[Raw]
     usage: Any = None
 
 
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
+_DECODE_ITEM = msgspec.json.Decoder(_Item).decode
 
 
 class OpenAIEmbeddings(EmbeddingFormat):
@@ -50,10 +53,8 @@ class OpenAIEmbeddings(EmbeddingFormat):
         """Decode a service's response. Raises ProtocolError."""
         try:
             answer = _DECODE_ANSWER(body)
-            placed = sorted(
-                enumerate(answer.data), key=lambda at: at[0] if at[1].index is None else at[1].index
-            )
-            vectors = [_read_vector(item.embedding) for _, item in placed]
+            placed = sorted(_read_item(n, raw) for n, raw in enumerate(answer.data))
+            vectors = [vector for _, _, vector in placed]
         except (*DECODE_ERRORS, binascii.Error) as error:
             raise ProtocolError(f"the answer is not a list of embeddings: {error}") from error
         tokens = answer.usage.get("prompt_tokens") if isinstance(answer.usage, dict) else None
@@ -63,10 +64,10 @@ class OpenAIEmbeddings(EmbeddingFormat):
         """Return the body of the answer to a call."""
         # As JSON, bytes are their base64.
         vectors = answer.vectors if call.base64 else map(vector_of, answer.vectors)
-        data = [
+        data = encode_each(
             {"object": "embedding", "index": n, "embedding": vector}
             for n, vector in enumerate(vectors)
-        ]
+        )
         tokens = answer.input_tokens
         usage: dict[str, Any] = {"prompt_tokens": tokens, "total_tokens": tokens}
         if tokens is None:
@@ -74,6 +75,12 @@ class OpenAIEmbeddings(EmbeddingFormat):
             usage = {"prompt_tokens": guess, "total_tokens": guess, "estimated": True}
         fields = {"object": "list", "data": data, "model": call.request.model, "usage": usage}
         return encode_line(fields)
+
+
+def _read_item(n: int, raw: Raw) -> tuple[int, int, bytes]:
+    """Return the place of a vector, its place in the answer, and the vector."""
+    item: _Item = _DECODE_ITEM(raw)
+    return n if item.index is None else item.index, n, _read_vector(item.embedding)
 
 
 def _read_vector(value: list[float] | str) -> bytes:

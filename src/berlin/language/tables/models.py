@@ -7,10 +7,11 @@ from typing import Literal
 import msgspec
 
 from berlin.errors import ProtocolError
-from berlin.wire.json import DECODE_ERRORS
+from berlin.wire.json import DECODE_ERRORS, has_many_values
 from berlin.wire.pointer import check_pointers, get_at, parse_pointer
 
 MAX_MODELS = 10_000
+MAX_VALUES = 2_000_000
 
 
 class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +32,8 @@ class FetchMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def read(self, body: bytes) -> tuple[str, ...]:
         """Return the model names in an answer. Raises ProtocolError if there is no such list."""
+        if has_many_values(body, MAX_VALUES):
+            raise ProtocolError(f"the answer to {self.path} has more than {MAX_VALUES} values")
         try:
             document = msgspec.json.decode(body)
         except DECODE_ERRORS as error:

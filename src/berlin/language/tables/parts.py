@@ -27,6 +27,8 @@ Kind: TypeAlias = Literal["image", "file"]
 FILE_NAMES = frozenset({"url", "data_url", "base64", "media_type", "name"})
 """The placeholders for one image or file."""
 
+MAX_NAME_CHARS = 255
+_ENDING_CHARS = 20
 CONTENTS = frozenset({"data_url", "base64", "media_type", "file", "size"})
 """Those that need the contents."""
 
@@ -198,6 +200,15 @@ def kind_of(part: ImagePart | FilePart) -> Kind:
     return "image" if isinstance(part, ImagePart) else "file"
 
 
+def _file_name(given: str) -> str:
+    """Return the name of a file without folders and control characters."""
+    last = given.rpartition("/")[2].rpartition("\\")[2]
+    name = "".join(char for char in last if char.isprintable())
+    if len(name) > MAX_NAME_CHARS:
+        name = name[: MAX_NAME_CHARS - _ENDING_CHARS] + name[-_ENDING_CHARS:]
+    return name if name.strip(". ") else ""
+
+
 def file_values(part: ImagePart | FilePart, wanted: set[str]) -> dict[str, Any]:
     """Return the values of the placeholders for an image or a file.
 
@@ -212,7 +223,7 @@ def file_values(part: ImagePart | FilePart, wanted: set[str]) -> dict[str, Any]:
         raise InvalidRequestError(
             f"this service takes {kind}s only with their contents, as data: URLs in base64"
         )
-    name = part.name if isinstance(part, FilePart) else ""
+    name = _file_name(part.name) if isinstance(part, FilePart) else ""
     if data is None:
         return {"url": part.url, "name": name or ABSENT}
     media_type = data.media_type or media_type_of(data.base64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
@@ -62,7 +63,11 @@ def encode_multipart(fields: Mapping[str, object]) -> tuple[bytes, str]:
 
 
 def _quoted(name: str) -> str:
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    """Return a name for use between quotes: nothing in it ends them, or is read as an escape."""
+    return _NOT_QUOTED.sub(lambda found: f"%{ord(found[0]):02X}", name)
+
+
+_NOT_QUOTED = re.compile(r'[\x00-\x1f"\\\x7f]')
 
 
 def _texts(fields: Mapping[str, object]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import html
 import itertools
 import re
 import secrets
@@ -107,6 +108,7 @@ def _text(data: bytes) -> str:
 
 _WITH_ARGUMENTS: dict[str, tuple[int, Function]] = {
     "json": (1, lambda given: msgspec.json.encode(_text(given[0])).decode()),
+    "xml": (1, lambda given: html.escape(_text(given[0]))),
     "url": (1, lambda given: quote(given[0], safe="")),
     "segments": (1, lambda given: quote(given[0], safe="/@:")),
     "base64": (1, lambda given: _base64(given[0])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import bindparam, delete, inspect, select, text
@@ -20,6 +21,8 @@ from berlin.ledger.entry import Entry
 from berlin.ledger.figures import Figures, Query
 from berlin.types import Secret
 
+# Rows of one statement in SQLite, which has 999 parameters in its older versions; a row has 22.
+_ROWS = 40
 # Rows deleted in one transaction: others can write in between.
 _DELETE_ROWS = 5_000
 
@@ -42,6 +45,9 @@ class Store:
         insert: Any = dialect.insert(requests).on_conflict_do_nothing()
         # Compiled once, for whole tuples: what is done for each row is most of the cost.
         self._insert = str(insert.compile(dialect=self._engine.dialect))
+        # With each row of its own SQLite's driver would stop the other threads for a moment.
+        row = f"({', '.join('?' * len(requests.columns))})"
+        self._insert_rows = self._insert.replace(row, ", ".join([row] * _ROWS))
         self._months: set[datetime] = set()
 
     async def check(self) -> None:
@@ -65,7 +71,12 @@ class Store:
                 await self._make_room(entries)
             rows = [row_of(entry, self._dialect) for entry in entries]
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(self._insert, rows)
+                while self._dialect == "sqlite" and len(rows) >= _ROWS:
+                    values = tuple(chain.from_iterable(rows[:_ROWS]))
+                    await connection.exec_driver_sql(self._insert_rows, values)
+                    del rows[:_ROWS]
+                if rows:
+                    await connection.exec_driver_sql(self._insert, rows)
 
     async def sums(self, query: Query) -> list[Figures]:
         """Return the figures of each group that a query asks for."""

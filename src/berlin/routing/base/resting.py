@@ -35,7 +35,7 @@ class Resting:
     @property
     def rests(self) -> bool:
         """Whether it failed a moment ago and is not used for now."""
-        return self._resting_clock() < self._rests_until
+        return self._rests_until > 0.0 and self._resting_clock() < self._rests_until
 
     def rest(self, error: BaseException) -> None:
         """Record a failure."""

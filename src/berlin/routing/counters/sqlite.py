@@ -47,8 +47,8 @@ TIDY_EVERY_S = 60.0
 
 VERSION = 2
 _SCHEMA = (
-    "CREATE TABLE counters (name TEXT PRIMARY KEY, gone_at REAL NOT NULL, ends REAL NOT NULL, "
-    "state BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, gone_at REAL NOT NULL, "
+    "ends REAL NOT NULL, state BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL) "
     "WITHOUT ROWID",
 )
@@ -83,7 +83,8 @@ class SqliteCounters(Resting):
         self._file: _File | None = None
         self._waiting: list[_Job] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._locked_since: float | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._locked_until: float | None = None
         self._in_thread: asyncio.Task[None] | None = None
 
     def now(self) -> float:
@@ -164,9 +165,9 @@ class SqliteCounters(Resting):
         loop = asyncio.get_running_loop()
         done: asyncio.Future[_T | None] = loop.create_future()
 
-        def answer(answer: _T | None) -> None:
+        def answer(reply: _T | None) -> None:
             if not done.done():  # or its request was cancelled
-                done.set_result(answer)
+                done.set_result(reply)
 
         self._waiting.append((work, answer))
         loop.call_soon(self._begin)  # with what others ask for in this turn of the loop
@@ -176,9 +177,13 @@ class SqliteCounters(Resting):
         self._timer = None
         self._begin()
 
+    def _look_again(self) -> None:
+        self._retry = None
+        self._begin()
+
     def _begin(self) -> None:
-        """Do what waits, unless a thread is opening the file."""
-        if not self._waiting:
+        """Do what waits, unless a thread is opening the file, or another process has it."""
+        if not self._waiting or self._retry is not None:
             return
         file = self._file
         if file is not None or self.rests:  # what waited does not wait for the file, too
@@ -208,7 +213,7 @@ class SqliteCounters(Resting):
                 if not file.begin():
                     self._wait_for_others()
                     return
-                self._locked_since = None
+                self._locked_until = None
                 # Read only now: others may have written while this process waited for the file.
                 now, wall = self._clock(), self._wall()
                 if now >= self._tidy_at:
@@ -226,13 +231,13 @@ class SqliteCounters(Resting):
 
     def _wait_for_others(self) -> None:
         """Look again in a moment. Raises OperationalError after `BUSY_TIMEOUT_S`."""
-        now = time.monotonic()
-        if self._locked_since is None:
-            self._locked_since = now
-        if now - self._locked_since > BUSY_TIMEOUT_S:
-            self._locked_since = None
+        loop = asyncio.get_running_loop()
+        if self._locked_until is None:
+            self._locked_until = loop.time() + BUSY_TIMEOUT_S
+        elif loop.time() > self._locked_until:
+            self._locked_until = None
             raise sqlite3.OperationalError("another process keeps it locked")
-        asyncio.get_running_loop().call_later(LOCKED_AGAIN_S, self._begin)
+        self._retry = loop.call_later(LOCKED_AGAIN_S, self._look_again)
 
     def _close(self) -> None:
         if self._file is not None:
@@ -295,7 +300,13 @@ class _File:
     def commit(self) -> None:
         """Write what was saved."""
         for name in self._changed:
-            _write(self._file, name, self._counters[name])
+            counter = self._counters[name]
+            # One that counts nothing, and is of no day or month, is deleted.
+            if counter.used or counter.held or counter.ends:
+                row = (name, counter.gone_at, counter.ends, _encode(counter))
+                self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?)", row)
+            else:
+                self._file.execute("DELETE FROM counters WHERE name = ?", (name,))
         self._changed.clear()
         self._file.execute("COMMIT")
         self._commits += 1
@@ -352,35 +363,14 @@ def _connect(path: Path) -> sqlite3.Connection:
     return file
 
 
-def _write(file: sqlite3.Connection, name: str, counter: Counter) -> None:
-    # One that counts nothing, and is of no day or month, is deleted.
-    if counter.used or counter.held or counter.ends:
-        row = (name, counter.gone_at, counter.ends, _encode(counter))
-        file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?)", row)
-    else:
-        file.execute("DELETE FROM counters WHERE name = ?", (name,))
-
-
 def _prepare(file: sqlite3.Connection) -> None:
     """Create the tables if they are missing; write something in any case."""
     version = file.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise sqlite3.DatabaseError("it is from a newer version of Berlin")
-    if version < VERSION:
-        for statement in _SCHEMA:
-            file.execute(statement)
-    if version == 1:
-        _take_over(file)
+    if version not in (0, VERSION):
+        raise sqlite3.DatabaseError("it is from another version of Berlin")
+    for statement in _SCHEMA:
+        file.execute(statement)
     file.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _take_over(file: sqlite3.Connection) -> None:
-    """Take over the days and months of version 1, which had a row for each slot."""
-    used = "SELECT counter, ends, sum(amount) FROM slots WHERE ends > 0 GROUP BY counter"
-    for name, ends, amount in file.execute(used).fetchall():
-        _write(file, name, Counter(ends=ends, used=amount))
-    for table in ("slots", "held"):
-        file.execute(f"DROP TABLE {table}")
 
 
 _Work: TypeAlias = Callable[[_File, float, float], _T]

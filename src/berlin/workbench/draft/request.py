@@ -173,7 +173,7 @@ class _Guess:
             chat["headers"] = headers
         if kind:
             chat[kind] = self._body(document, kind)
-        for name in self._request.files:
+        for name in self._request.file_fields():
             self._note(("chat", kind), f"{GUESS}: the file in {name} is left out")
         if kind == "body":
             content_type = {"Content-Type": self._request.header("content-type") or "text/plain"}

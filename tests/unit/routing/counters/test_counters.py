@@ -113,8 +113,12 @@ async def test_a_locked_file_costs_one_wait(
     waits: list[None] = []
     closed = SqliteCounters._close
     monkeypatch.setattr(SqliteCounters, "_close", lambda self: (waits.append(None), closed(self)))
-    told = await asyncio.gather(*(counters.reserve(f"b{n}", [claim]) for n in range(9)))
+    tries: list[None] = []
+    begin = _File.begin
+    monkeypatch.setattr(_File, "begin", lambda self: (tries.append(None), begin(self))[1])
+    told = await asyncio.gather(*(counters.reserve(f"b{n}", [claim]) for n in range(90)))
     assert len(waits) == 1
+    assert len(tries) < 20  # one millisecond after the other, however many wait
     assert sum(isinstance(one, Reservation) for one in told) == 2
     other.close()
     await counters.aclose()
@@ -245,24 +249,6 @@ async def test_a_file_outlives_its_process(tmp_path: Path, clock: Clock) -> None
         counters.settle(reserved, {"money": 7})
         await counters.aclose()
         assert reserved.used == (50 + used - 7,)
-
-
-async def test_a_file_of_an_earlier_release(tmp_path: Path, clock: Clock) -> None:
-    """Days and months that were counted with a row for each slot go on."""
-    claim = Claim("money", Calendar("month"), 100, 5)
-    begins, ends = Calendar("month").bounds(NOON)
-    old = sqlite3.connect(tmp_path / "c")
-    old.executescript(f"""
-    CREATE TABLE slots (counter TEXT, first REAL, gone_at REAL, ends REAL, amount INTEGER);
-    CREATE TABLE held (id TEXT, counter TEXT);
-    CREATE TABLE owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL) WITHOUT ROWID;
-    INSERT INTO slots VALUES ('money@{begins:.0f}', 0, 0, {ends}, 60), ('rate', 1, 61, 0, 7);
-    PRAGMA user_version = 1;
-    """)
-    old.close()
-    counters = SharedCounters(SqliteCounters(tmp_path / "c", clock, clock.wall))
-    assert (await reserve(counters, "a", claim)).used == (65,)
-    await counters.aclose()
 
 
 async def test_without_the_file(

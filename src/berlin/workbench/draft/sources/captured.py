@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -13,7 +13,7 @@ import msgspec
 from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.backwards import decode_multipart
 from berlin.language.secrets_scan import looks_secret
-from berlin.language.values.form import decode_form
+from berlin.language.values.form import File, decode_form
 from berlin.wire.json import decoded_or_none
 from berlin.workbench.draft.leaves import texts_in
 
@@ -92,7 +92,9 @@ class Captured(msgspec.Struct, frozen=True):
         kind = self.header("content-type").lower()
         try:
             if kind.startswith("multipart/form-data"):
-                return "multipart", decode_multipart(self.body, self.header("content-type"))
+                return "multipart", {
+                    name: value for name, value in self._parts() if isinstance(value, str)
+                }
             document = decoded_or_none(self.body)
             if isinstance(document, dict):
                 return "json", document
@@ -107,6 +109,20 @@ class Captured(msgspec.Struct, frozen=True):
                 "the body is neither JSON nor a form nor text: no recipe can describe it"
             )
         return "body", text
+
+    def file_fields(self) -> tuple[str, ...]:
+        """Return the names of fields that are files, or would be."""
+        if not self.header("content-type").lower().startswith("multipart/form-data"):
+            return self.files
+        with contextlib.suppress(InvalidRequestError):
+            return (
+                *self.files,
+                *(name for name, value in self._parts() if isinstance(value, File)),
+            )
+        return self.files
+
+    def _parts(self) -> Iterable[tuple[str, str | File]]:
+        return decode_multipart(self.body, self.header("content-type")).items()
 
     def texts(self) -> Iterator[str]:
         """Yield the texts that it carries in its path, query and body."""

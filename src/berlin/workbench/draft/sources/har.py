@@ -29,9 +29,15 @@ class _Pair(msgspec.Struct):
     value: str = ""
 
 
+class _Param(_Pair):
+    """A field of a form; a file has a name of its own."""
+
+    file_name: str = msgspec.field(default="", name="fileName")
+
+
 class _PostData(msgspec.Struct, rename="camel"):
     text: str | None = None
-    params: list[_Pair] = []
+    params: list[_Param] = []
     mime_type: str = ""
 
 
@@ -124,7 +130,8 @@ def _exchange(entry: _Entry) -> Exchange:
     if request.cookies and "cookie" not in names:
         headers.append(("Cookie", "; ".join(f"{c.name}={c.value}" for c in request.cookies)))
     body = (posted.text or "").encode("utf-8", "replace")
-    fields = {pair.name: pair.value for pair in posted.params}
+    fields = {pair.name: pair.value for pair in posted.params if not pair.file_name}
+    files = tuple(pair.name for pair in posted.params if pair.file_name)
     if posted.text is None and posted.mime_type.startswith(_FORM):
         # Chrome leaves them encoded, Firefox does not.
         body = urlencode({unquote_plus(n): unquote_plus(v) for n, v in fields.items()}).encode()
@@ -133,7 +140,9 @@ def _exchange(entry: _Entry) -> Exchange:
         headers = [h for h in headers if h[0].lower() != "content-type"]
         headers.append(("Content-Type", kind))
     return Exchange(
-        Captured(request.method.upper(), re.sub("^ws", "http", request.url), tuple(headers), body),
+        Captured(
+            request.method.upper(), re.sub("^ws", "http", request.url), tuple(headers), body, files
+        ),
         _body(response.content),
         response.status,
         tuple((pair.name, pair.value) for pair in response.headers),
