@@ -33,6 +33,7 @@ default = "short"
 port = {port}
 metrics = {metrics}
 max_connections = 100_000
+header_timeout_s = 120
 {more}
 """
 FULL = """

@@ -23,7 +23,7 @@ from table import Rounds, Target, at_most, targets
 
 STREAMS = 10_000
 # Connections are opened over this time, so that none waits for another.
-RAMP_S = 10.0
+RAMP_S = 12.0
 INTERVAL_S, PIECES = int(OPEN.split("/")[1]) / 1000, int(OPEN.split("/")[2])
 # A stream has two connections in the gateway; the rest is its own files.
 OWN_FILES = 200

@@ -155,7 +155,7 @@ class Service(asyncio.Protocol):
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Service, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Service, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

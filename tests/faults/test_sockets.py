@@ -206,3 +206,27 @@ async def test_h36_a_handshake_that_is_redirected() -> None:
         _, error = await outcome(provider)
     assert type(error) is errors.RedirectError
     assert seen == ["/ws"]
+
+
+@pytest.mark.parametrize("last", ['{"t":"x","end":"stop"}', "no JSON"], ids=["good", "bad"])
+async def test_S41_messages_that_arrive_together(last: str) -> None:
+    """Tiny messages are handed on in bursts, in order, and all of them before a bad one."""
+
+    async def play(socket: web.WebSocketResponse) -> None:
+        for n in range(2_000):
+            await socket.send_str(f'{{"t":"{n},"}}')
+        await socket.send_str(last)
+        await socket.receive()
+
+    texts: list[str] = []
+    failure: errors.BerlinError | None = None
+    async with asked(Service(play).answer) as provider:
+        try:
+            async for burst in provider.bursts(ChatRequest.of("Hi", timeout=PATIENT)):
+                texts.append("".join(e.text for e in burst if isinstance(e, TextDelta)))
+        except errors.BerlinError as error:
+            failure = error
+    whole = "".join(f"{n}," for n in range(2_000))
+    assert "".join(texts) == whole + ("" if last == "no JSON" else "x")
+    assert (failure is None) == (last != "no JSON")
+    assert len(texts) < 1_000

@@ -241,6 +241,17 @@ async def test_config_check(tmp_path: Path) -> None:
         "fast: means open:m1",
         f"{cli.config}: good",
     ]
+    limited = '[limits.models]\n"nobody:*" = ["5 USD/day"]\n'
+    for more, code, said in (
+        (limited, 0, "nothing is named 'nobody:*'"),
+        ('[keys]\nstore = "mysql://u:pw@h/d"\n', 2, "[keys] store is not the URL"),
+        ('[shared]\nredis = { env = "NO_SUCH" }\n', 2, "NO_SUCH"),
+        ('[ledger]\nurl = { env = "NO_SUCH" }\n', 2, "NO_SUCH"),
+        ('[issuers.a]\nissuer = "http://a.example"\naudience = "b"\n', 2, "http://a.example"),
+    ):
+        cli.configure(more)
+        told = await cli.run("config", "check")
+        assert (told.code, said in told.err, "pw" in told.err) == (code, True, False), more
     path = await cli.run("config", "path")
     assert (path.code, path.out) == (0, f"{cli.config}\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -45,6 +46,7 @@ def check(config: Path | None) -> None:
         line = f"{name}: {resolved.recipe.name} at {resolved.endpoint.url}; {missing}"
         click.echo(harmless(line))
     _check_gateway(settings)
+    _check_operation(settings)
     click.echo(f"{config or config_path()}: good")
 
 
@@ -58,3 +60,24 @@ def _check_gateway(settings: Config) -> None:
         raise ConfigurationError(f"[server] provider = {wanted!r} is not a provider")
     for alias, meant in settings.aliases.items():
         click.echo(harmless(f"{alias}: means {meant}"))
+    names = {name.casefold() for name in known}
+    for limited in settings.limits.models:
+        if limited.partition(":")[0].casefold() not in names:
+            said = f"warning: limits.models: nothing is named {limited!r}, so it limits nothing"
+            click.echo(harmless(said), err=True)
+
+
+def _check_operation(settings: Config) -> None:
+    """Check where keys, limits and the ledger are, and the issuers."""
+    from berlin.config.models.shared import open_shared
+    from berlin.config.references import resolve_value
+    from berlin.gateway.access.issuers.tokens import open_issuers
+    from berlin.ledger.open import url_of
+
+    open_issuers(settings.issuers)
+    open_shared(settings.shared, os.environ)
+    keys = resolve_value(settings.keys.store, "keys.store", os.environ)
+    if keys is not None and not keys.startswith(("postgresql://", "postgres://")):
+        raise ConfigurationError("[keys] store is not the URL of a PostgreSQL: postgresql://…")
+    if settings.ledger is not None:
+        url_of(settings.ledger, os.environ)

@@ -131,7 +131,7 @@ class OpenStreams:
     ) -> None:
         encode = None
         with _AnswerInProgress(self._making, visit):
-            async with aclosing(bursts):
+            try:
                 async for burst in bursts:
                     visit.note(burst)
                     if encode is None:
@@ -146,6 +146,8 @@ class OpenStreams:
                         response.put(data)
                         if response.is_behind:
                             await response.catch_up()
+            finally:
+                await bursts.aclose()
 
     async def whole(self, bursts: Bursts, visit: Visit, encode: Callable[[ChatResponse], _T]) -> _T:
         """Return a whole answer, encoded. Raises BerlinError if it fails."""

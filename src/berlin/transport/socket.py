@@ -67,30 +67,46 @@ class SocketAnswer(Answer):
         await self._send(self._dialog.begin())
 
     async def read(self) -> bytes:
-        """Return the next lines; `b""` is the end.
+        """Return the lines of the messages that have arrived; `b""` is the end.
 
         Raises:
             BerlinError: if the connection breaks, or the service ends the conversation.
         """
-        while not self._is_over:
-            message = await self._socket.receive()
-            match message.type:
-                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
-                    lines = await self._take(message.data)
-                    if lines:
-                        return lines
-                case aiohttp.WSMsgType.CLOSE:
-                    self._is_over = True
-                    failure = self._dialog.closed(int(message.data or 1005), message.extra or "")
-                    if failure is not None:
-                        raise failure
-                case aiohttp.WSMsgType.ERROR:
-                    self._is_over = True
-                    raise self._broken(message.data)
-                case _:
-                    self._is_over = True
-                    raise ConnectionLostError("the connection broke off before it was closed")
-        return b""
+        if self._failure is not None:
+            raise self._failure
+        parts: list[bytes] = []
+        while not self._is_over and (not parts or (len(parts) < _AT_MOST and self._has_more())):
+            try:
+                lines = await self._receive()
+            except BerlinError as error:
+                if not parts:
+                    raise
+                self._failure = error  # what came before it is delivered first
+                break
+            if lines:
+                parts.append(lines)
+        return b"".join(parts)
+
+    def _has_more(self) -> bool:
+        return bool(self._socket._reader._buffer)
+
+    async def _receive(self) -> bytes:
+        message = await self._socket.receive()
+        match message.type:
+            case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
+                return await self._take(message.data)
+            case aiohttp.WSMsgType.CLOSE:
+                self._is_over = True
+                failure = self._dialog.closed(int(message.data or 1005), message.extra or "")
+                if failure is not None:
+                    raise failure
+                return b""
+            case aiohttp.WSMsgType.ERROR:
+                self._is_over = True
+                raise self._broken(message.data)
+            case _:
+                self._is_over = True
+                raise ConnectionLostError("the connection broke off before it was closed")
 
     def close(self) -> None:
         """Send the closing frames and close, without waiting."""
@@ -131,5 +147,8 @@ class SocketAnswer(Answer):
                     await self._send(self._dialog.end())
                 await self._socket.close()
 
+
+_AT_MOST = 256
+"""Messages in one read, so that other tasks get their turn."""
 
 _ENDING: set[asyncio.Future[None]] = set()  # a loop holds only weak references to its tasks

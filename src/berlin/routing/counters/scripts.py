@@ -5,6 +5,8 @@ from __future__ import annotations
 from berlin.routing.counters.contract import HELD_WAIT_S, OWNER_EXPIRES_S
 from berlin.routing.counters.remote import RETRY_RUNNING_S
 
+HOLD_S = 1.0
+
 # KEYS: the owners (process → when it was last heard of); which Redis answers, written by each new
 # connection; then two for each claim: a hash with `used`, `open`, `s:SLOT` → amount and
 # `h:ID` → `slot|amount|owner|kept`; a sorted set of slots by the time of their newest amount. Keys
@@ -68,6 +70,8 @@ local function forget(n, claim)
     redis.call('ZREM', slots, old)
   end
 end
+-- Until when a counter that is filled again admits nothing, so that all who use it can report.
+local holds = {{}}
 local function restore(n, claim, reserves)
   forget(n, claim)
   if runs(claim) then return end
@@ -85,6 +89,9 @@ local function restore(n, claim, reserves)
     redis.call('PEXPIRE', hash, claim.keep)
   end
   local base_at = number(hash, 'base_at')
+  if born < now + {HOLD_S * 1000:.0f} and (base_at > 0 or (seen[1] ~= born and seen[2] > 0)) then
+    holds[n] = born + {HOLD_S * 1000:.0f}
+  end
   if seen[1] == born or seen[2] <= base_at then return end
   if claim.span > 0 and seen[2] + claim.span <= now then return end
   local total = math.max(seen[3], number(hash, 'floor'))
@@ -149,6 +156,7 @@ local used, held, refused, longest = {{}}, {{}}, 0, -1
 local function fits(n, claim)
   local hash, total = KEYS[2 * n + 1], number(KEYS[2 * n + 1], 'used')
   used[n] = total
+  if now < (holds[n] or 0) then return false end
   return total + claim.amount <= claim.limit or
     (claim.overdraw and total < claim.limit and number(hash, 'open') == 0)
 end
@@ -162,6 +170,7 @@ local function reserved(n)
 end
 local function wait_of(n, claim)
   held[n] = reserved(n)
+  if now < (holds[n] or 0) then return holds[n] - now end
   if claim.ends > 0 then
     if used[n] - held[n] < claim.limit then return {HELD_WAIT_S * 1000:.0f} end
     return claim.ends - now
