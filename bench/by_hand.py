@@ -105,6 +105,7 @@ class Memory:
     def __init__(self, reads: list[bytes]) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.has_ended = False
         self._reads = reads
         self._left: Iterator[bytes] = iter(())
 
