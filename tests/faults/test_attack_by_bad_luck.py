@@ -116,6 +116,20 @@ async def test_a_recipe_of_others_runs_no_program(tmp_path: Path) -> None:
     assert (warned.code, "warning" in warned.err) == (0, True), warned.err
 
 
+def test_a_configuration_of_others_runs_no_program(tmp_path: Path) -> None:
+    """A program for a secret runs as this user: not because somebody else has written so."""
+    file = tmp_path / "berlin.toml"
+    file.write_text('[providers.berlin]\nurl = "https://a.example"\naccount = "ann"\n')
+    file.chmod(0o660)
+    assert load_config(file).providers
+    with file.open("a") as more:
+        more.write('password = { command = ["cat", "secret"] }\n')
+    with pytest.raises(errors.ConfigurationError, match="runs a program, and its group can write"):
+        load_config(file)
+    file.chmod(0o600)
+    assert load_config(file).providers
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user(tmp_path: Path) -> None:
     """It is said whose it is."""

@@ -1,4 +1,4 @@
-"""The gateway, fifth part: HTTP itself (G05 to G08, G16, G34 to G41, G47, X26)."""
+"""The gateway, fifth part: HTTP itself (G05 to G08, G16, G34 to G41, G47, W07, W08, W14, X26)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
-from support.gateway import DIALECTS, OPENAI, Dialect, make_key, request_bytes, serve
+from support.gateway import BERLIN, DIALECTS, OPENAI, Dialect, make_key, request_bytes, serve
 
 FACES_PATHS = [
     ("/v1/chat/completions", "POST"),
@@ -47,11 +47,8 @@ async def test_g34_other_methods() -> None:
                     continue
                 got = await at.get(path, method)
                 assert b"Traceback" not in got.data
-                if method == "BREW":  # no method of HTTP at all
-                    assert got.status in (400, 405, 501)
-                else:
-                    assert got.status == 405, (path, method)
-                    assert right in got.headers["Allow"]
+                assert got.status == 405, (path, method)
+                assert right in got.headers["Allow"]
 
 
 async def test_g34_harmless_methods() -> None:
@@ -138,6 +135,18 @@ async def test_g36_odd_host_does_not_help(tmp_path: Path) -> None:
         assert got.split()[1] in (b"400", b"401", b"421"), host
 
 
+async def test_g36_another_host_needs_a_key_for_metrics(tmp_path: Path) -> None:
+    """`/metrics` needs no key on this machine, but a page can give its name this address."""
+    keys = tmp_path / "keys.sqlite"
+    good = f"Authorization: Bearer {make_key(keys, 'k')}"
+    async with serve(one(), keys=keys) as at:
+        for host, expected in (("localhost", b"200"), ("evil.example", b"401"), ("", b"401")):
+            request = request_bytes("GET", "/metrics").replace(b"localhost", host.encode())
+            assert (await at.raw(request)).split()[1] == expected, host
+            keyed = request_bytes("GET", "/metrics", b"", good).replace(b"localhost", host.encode())
+            assert (await at.raw(keyed)).split()[1] == b"200", host
+
+
 async def test_g36_without_keys_only_this_machine_is_meant() -> None:
     """Without keys another name in Host is refused: a page cannot rebind its own name."""
     names = (
@@ -181,6 +190,33 @@ async def test_g36_pages_of_others(caplog: pytest.LogCaptureFixture) -> None:
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+async def test_w07_w08_forms_of_other_sites(dialect: Dialect) -> None:
+    """What a page can send to any site without asking, a form or text, is refused without keys too,
+    and nothing allows the page to read the refusal."""
+    provider = ScriptedProvider()
+    body = json.dumps(dialect.body("Hi", "s:m1", False)).encode()
+    async with serve(one(provider)) as at:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+            for origin in ("https://evil.example", "null"):
+                sent = {"Content-Type": kind, "Origin": origin}
+                got = await at.post(dialect, body, headers=sent)
+                assert got.status in (400, 403, 415), (kind, origin)
+                assert "Access-Control-Allow-Origin" not in got.headers
+    assert provider.requests == []
+
+
+async def test_w14_no_cache_keeps_an_answer() -> None:
+    """Answers, lists and refusals are for one client: a cache does not know each header of keys."""
+    async with serve(one()) as at:
+        for dialect in DIALECTS:
+            if dialect is not BERLIN:  # it only streams
+                assert (await at.ask(dialect)).headers["Cache-Control"] == "no-store"
+            assert "no-cache" in (await at.ask(dialect, stream=True)).headers["Cache-Control"]
+        for path in ("/v1/models", "/nothing"):
+            assert (await at.get(path)).headers["Cache-Control"] == "no-store"
+
+
 async def test_g37_forwarded_for_is_not_trusted(tmp_path: Path) -> None:
     """Who guesses keys is one address, whatever it says of itself."""
     keys = tmp_path / "keys.sqlite"
@@ -198,15 +234,20 @@ async def test_g37_forwarded_for_is_not_trusted(tmp_path: Path) -> None:
                     },
                 )
             ).status
-            for n in range(8)
+            for n in range(34)
         ]
-    assert statuses == [401] * 5 + [429] * 3
+    assert statuses == [401] * 31 + [429] * 3
 
 
 @pytest.mark.parametrize("good_first", [True, False])
 @pytest.mark.parametrize(
     ("second", "is_refused"),
-    [("Authorization: Bearer other", True), ("x-api-key: other", False), ("api-key: o", False)],
+    [
+        ("Authorization: Bearer other", True),
+        ("", True),  # the same again
+        ("x-api-key: other", False),
+        ("api-key: o", False),
+    ],
 )
 async def test_g38_two_keys(
     second: str, is_refused: bool, good_first: bool, tmp_path: Path
@@ -214,7 +255,7 @@ async def test_g38_two_keys(
     """Two `Authorization` headers are refused; beside a foreign key elsewhere ours counts."""
     keys = tmp_path / "keys.sqlite"
     good = f"Authorization: Bearer {make_key(keys, 'k')}"
-    both = (good, second) if good_first else (second, good)
+    both = (good, second or good) if good_first else (second or good, good)
     async with serve(one(), keys=keys) as at:
         assert b" 200 " in (await at.raw(request_bytes("GET", "/v1/models", b"", good)))[:20]
         got = await at.raw(request_bytes("GET", "/v1/models", b"", *both))
@@ -266,14 +307,16 @@ REFUSED = {
 
 
 async def test_g08_framing_that_others_read_otherwise() -> None:
-    """It is a 400, and the connection ends: no second request hides in the body."""
+    """It is a 400, or a 431 of what is too long, and the connection ends: no second request hides
+    in the body."""
     hidden = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     provider, wrong = ScriptedProvider(), {}
     async with serve(one(provider)) as at:
         for case, rest in REFUSED.items():
             head = f"POST {OPENAI.path} HTTP/1.1\r\nHost: localhost\r\n"
             got = await at.raw(f"{head}{rest}{hidden}".encode())
-            if got.split()[1] != b"400" or got.count(b"HTTP/1.") != 1 or b"s:m1" in got:
+            refused = got.split()[1] in (b"400", b"431") and got.count(b"HTTP/1.") == 1
+            if not refused or b"s:m1" in got:
                 wrong[case] = got[:200]
     assert wrong == {}
     assert provider.requests == []

@@ -70,7 +70,7 @@ async def leave(at: At, dialect: Dialect, *, stream: bool, until: asyncio.Event)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=str)
-async def test_g01_client_leaves_in_mid_stream(dialect: Dialect) -> None:
+async def test_g01_w10_client_leaves_in_mid_stream(dialect: Dialect) -> None:
     """The upstream's connection ends when the client's does, and the log says who left."""
     log = Lines()
     async with ChatService(["one", HANG]) as service, behind(service, log=log) as at:

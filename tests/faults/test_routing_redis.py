@@ -30,6 +30,7 @@ from berlin.routing.counters.contract import (
 )
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.routing.counters.redis import RedisCounters
+from berlin.routing.counters.scripts import HOLD_S
 from berlin.routing.counters.shared import OnFailure, SharedCounters
 from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
@@ -257,11 +258,14 @@ async def test_R06_values_of_the_wrong_type(redis: Redis) -> None:
 
 
 async def test_R07_what_redis_has_forgotten(redis: Redis) -> None:
-    """No process lets more through than the limit, also if the counts are evicted."""
+    """No process lets more through than the limit, also if the counts are evicted; for a moment
+    after that nothing passes."""
     async with shared(redis) as one:
         mine = gate(one, requests_per_minute=4)
         assert await taken(mine, times=3) == 3
         await redis.command("FLUSHALL")
+        assert await taken(mine, times=9) == 0
+        await asyncio.sleep(HOLD_S + 0.01)
         assert await taken(mine, times=9) == 1
 
 
@@ -554,6 +558,24 @@ async def test_R07_R14_a_process_that_is_idle(redis: Redis, how: str, settles: b
         assert small.used == (96,)
 
 
+async def test_R07_R14_nothing_passes_until_all_have_asked(redis: Redis) -> None:
+    """The process that asks first does not know what others have seen: a counter that is filled
+    again admits nothing for a moment, in which they ask, too."""
+    claim = Claim("c", Sliding(60.0), 100, 10)
+    async with shared(redis) as one, shared(redis) as two:
+        first, second = counters(one, "first"), counters(two, "second")
+        await passed(second, "a", claim)
+        first.settle(await passed(first, "b", claim), {"c": 85})
+        await settled(one)
+        await lose(redis, "emptied", one, two)
+        held = [await each.reserve("c", [claim]) for each in (second, first)]
+        assert all(isinstance(one, Refusal) and 0 < one.wait_s <= HOLD_S + 0.01 for one in held)
+        await asyncio.sleep(HOLD_S + 0.01)
+        refused = await second.reserve("d", [claim])
+        assert isinstance(refused, Refusal)
+        assert (refused.used, refused.wait_s > 2 * HOLD_S) == (95, True)
+
+
 async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
     """What was seen longer ago than a window is not counted again."""
     short = Claim("c", Sliding(0.05), 10, 3)
@@ -584,7 +606,10 @@ async def test_r02_what_was_used_without_redis(redis: Redis) -> None:
 
 
 async def passed(counters: SharedCounters, id: str, *claims: Claim) -> Reservation:
-    """Reserve what must fit."""
+    """Reserve what must fit; a counter that was lost admits nothing for a moment."""
     told = await counters.reserve(id, claims)
+    if isinstance(told, Refusal) and told.wait_s <= HOLD_S + 0.01:
+        await asyncio.sleep(told.wait_s)
+        told = await counters.reserve(id, claims)
     assert isinstance(told, Reservation), told
     return told

@@ -1,4 +1,4 @@
-"""What arrives at a user's machine: the wheel, the pins, and an import (P01 to P03, P06, P12)."""
+"""What arrives at a user's machine: the wheel, the pins, and an import (P01 to P12)."""
 
 from __future__ import annotations
 
@@ -116,3 +116,37 @@ def test_p12_every_dependency_has_its_reason() -> None:
         package = re.match(r"[A-Za-z0-9_.-]+", requirement)
         assert package is not None
         assert f"`{package[0]}`" in page, package[0]
+
+
+def test_p05_ci_runs_nothing_that_others_can_change() -> None:
+    """CI is a script of this repository; an action, wherever one is used, is pinned by commit."""
+    listed = subprocess.run(
+        ["git", "grep", "-hE", r"^\s*-?\s*uses:", "--", "*.yml", "*.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert [x for x in listed.stdout.splitlines() if not re.search(r"@[0-9a-f]{40}\b", x)] == []
+    steps = re.findall(r"(?m)^(?!#|set |cd )(\S.*)$", (ROOT / ".ci" / "run").read_text("utf-8"))
+    assert steps
+    assert all(step.startswith("make ") for step in steps)
+
+
+def test_p08_ci_runs_every_python_and_the_oldest_dependencies() -> None:
+    """The declared Pythons are those that CI tries, and so are the oldest allowed dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    only = re.search(r'make pythons ONLY="([^"]+)"', (ROOT / ".ci" / "run").read_text("utf-8"))
+    assert only is not None
+    # `make test` before it is the first of them.
+    assert {declared[0], *only[1].split()} == {*declared, "oldest"}
+    assert project["requires-python"] == f">={declared[0]}"
+
+
+def test_p09_a_weakness_can_be_reported_privately() -> None:
+    """SECURITY.md names a private way, the supported versions, and where the threat model is."""
+    policy = (ROOT / "SECURITY.md").read_text("utf-8")
+    assert "privately" in policy
+    assert "## Supported versions" in policy
+    assert "(docs/security.md)" in policy
+    assert "## Threat model" in (ROOT / "docs" / "security.md").read_text("utf-8")

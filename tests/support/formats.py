@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 
 from berlin.errors import BerlinError, InvalidRequestError
-from berlin.formats.contract import Format
+from berlin.formats.contract import ClientCall, Format
 from berlin.providers.contract import Provider
 from berlin.types import (
     Accumulator,
@@ -19,7 +20,7 @@ from berlin.types import (
     HttpResponse,
     StreamEvent,
 )
-from support.bare import bare
+from support.bare import bare, bare_request
 
 
 def sent(chat: Format, request: ChatRequest, *answers: HttpResponse) -> HttpRequest:
@@ -67,6 +68,13 @@ def fold(events: Iterable[StreamEvent]) -> ChatResponse:
 async def answered(provider: Provider, request: ChatRequest) -> ChatResponse:
     """Return the answer of a provider."""
     return fold([event async for burst in provider.bursts(request) for event in burst])
+
+
+def asked(chat: Format, **members: Any) -> ClientCall:
+    """Return what a client's request with these members asks for, without extras."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **members}
+    call = chat.decode_request(json.dumps(body).encode())
+    return msgspec.structs.replace(call, request=bare_request(call.request))
 
 
 def refused(chat: Format, body: Any) -> InvalidRequestError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from berlin.config.files import read_file
+from berlin.config.files import doubts, read_file
 from berlin.config.paths import config_path
 from berlin.config.schema import BUILT_IN, Config, ProviderConfig
 from berlin.config.tables.base import Reference
@@ -35,6 +35,7 @@ def load_config(path: Path | None = None) -> Config:
         return Config()
     config = parse_toml(text, str(path), Config)
     _refuse_variables(config, text, path)
+    _refuse_programs_of_others(config, path)
     known = (*config.models, *config.providers, *BUILT_IN, *recipe_names())
     if config.default is not None and config.default not in known:
         raise ConfigurationError(
@@ -87,6 +88,17 @@ def _refuse_variables(config: Config, text: str, path: Path) -> None:
                     f"{path}, line {line}: {key} = {value!r} is literal text, not a variable; "
                     f'write {key} = {{ env = "{found[1]}" }}'
                 )
+
+
+def _refuse_programs_of_others(config: Config, path: Path) -> None:
+    """Refuse to run a program as this user because another one has written so."""
+    for name, provider in config.providers.items():
+        values = [getattr(provider, field) for field in provider.__struct_fields__]
+        runs = any(isinstance(value, Reference) and value.command for value in values)
+        if runs and (doubt := doubts(path)):
+            raise ConfigurationError(
+                f"{path}: [providers.{name}] runs a program, and {doubt}; it is not used"
+            )
 
 
 def _place(recipe: str, config: Path) -> str:

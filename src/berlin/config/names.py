@@ -227,7 +227,5 @@ class _Pattern(msgspec.Struct, frozen=True):
         return self.meant.replace("*", name[len(self.head) : end])
 
 
-def _spellings(name: str) -> Iterator[str]:
-    yield name
-    if name.endswith(LATEST):
-        yield name.removesuffix(LATEST)
+def _spellings(name: str) -> tuple[str, ...]:
+    return (name, name.removesuffix(LATEST)) if name.endswith(LATEST) else (name,)

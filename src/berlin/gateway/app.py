@@ -84,6 +84,8 @@ class App:
                     observer.ended(visit)
         if not response.prepared:
             response.headers.update(gateway.headers(request))
+            # A cache knows of `Authorization`, but not of a key in another header.
+            response.headers.setdefault("Cache-Control", "no-store")
             if gateway.draining:
                 response.force_close()
         return response

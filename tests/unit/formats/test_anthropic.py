@@ -6,7 +6,6 @@ import json
 from functools import partial
 from typing import Any
 
-import msgspec
 import pytest
 
 from berlin.errors import (
@@ -48,7 +47,7 @@ from berlin.types import (
     UsageReport,
 )
 from support import formats
-from support.bare import bare, bare_request
+from support.bare import bare
 from support.formats import decoded, sent
 
 CHAT = AnthropicMessagesFormat("claude")
@@ -102,11 +101,7 @@ def refused(**members: Any) -> InvalidRequestError:
     return raised.value
 
 
-def asked(**members: Any) -> ClientCall:
-    """Return what a request with these members asks for."""
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **members}
-    call = CHAT.decode_request(json.dumps(body).encode())
-    return msgspec.structs.replace(call, request=bare_request(call.request))
+asked = partial(formats.asked, CHAT)
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:

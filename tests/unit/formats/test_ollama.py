@@ -7,7 +7,6 @@ import json
 from functools import partial
 from typing import Any
 
-import msgspec
 import pytest
 
 from berlin.errors import (
@@ -40,6 +39,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
+from support import formats
 from support.bare import bare_request
 from support.formats import body_of, decoded, refused
 
@@ -58,9 +58,7 @@ def sent(request: ChatRequest, chat: OllamaChatFormat = CHAT) -> dict[str, Any]:
 
 def asked(format_: OllamaChatFormat = CHAT, **members: Any) -> ClientCall:
     """Return what a request with these members asks for."""
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **members}
-    call = format_.decode_request(json.dumps(body).encode())
-    return msgspec.structs.replace(call, request=bare_request(call.request))
+    return formats.asked(format_, **members)
 
 
 # What is sent

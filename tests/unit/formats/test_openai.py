@@ -6,7 +6,6 @@ import json
 from functools import partial
 from typing import Any
 
-import msgspec
 import pytest
 
 from berlin.errors import (
@@ -40,7 +39,7 @@ from berlin.types import (
     UsageReport,
 )
 from support import formats
-from support.bare import bare, bare_request
+from support.bare import bare
 from support.formats import body_of, decoded
 
 FORMAT = OpenAIChatFormat("gpt")
@@ -458,11 +457,7 @@ def test_s32_a_success_whose_whole_body_is_an_error(body: bytes, kind: type[Berl
 # What clients send
 
 
-def asked(**members: Any) -> ClientCall:
-    """Return what a request with these members asks for."""
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **members}
-    call = FORMAT.decode_request(json.dumps(body).encode())
-    return msgspec.structs.replace(call, request=bare_request(call.request))
+asked = partial(formats.asked, FORMAT)
 
 
 def refused(body: bytes) -> InvalidRequestError:

@@ -16,24 +16,24 @@ def test_the_defaults() -> None:
     assert Timeouts() == Timeouts(connect=5, first_event=60, idle=60, total=600)
 
 
-@pytest.mark.parametrize("name", ["connect", "first_event", "idle", "total"])
-@pytest.mark.parametrize("value", [0, -1, -0.0, math.inf, -math.inf, math.nan])
-def test_a_limit_is_a_positive_number(name: str, value: float) -> None:
-    """Zero, less, infinity and NaN are no limits; the error names which."""
-    with pytest.raises(
-        errors.InvalidRequestError, match=rf"^timeout {name} must be a positive number of seconds, "
-    ):
-        Timeouts(**{name: value})
+SIGN = " must be a positive number of seconds, "
+KIND = " must be a number of seconds$"
 
 
 @pytest.mark.parametrize("name", ["connect", "first_event", "idle", "total"])
-@pytest.mark.parametrize("value", ["5", None, True, [5], b"5"])
-def test_a_limit_is_a_number(name: str, value: object) -> None:
-    """Text, booleans and nothing are no numbers."""
-    with pytest.raises(
-        errors.InvalidRequestError, match=rf"^timeout {name} must be a number of seconds$"
-    ):
-        Timeouts(**{name: value})
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0, -1, -0.0, math.inf, -math.inf, math.nan], SIGN),
+        (["5", None, True, [5], b"5"], KIND),
+    ],
+    ids=["sign", "kind"],
+)
+def test_a_limit_is_a_positive_number(name: str, values: list[object], said: str) -> None:
+    """Zero, less, infinity, NaN, text and nothing are no limits; the error names which."""
+    for value in values:
+        with pytest.raises(errors.InvalidRequestError, match=f"^timeout {name}{said}"):
+            Timeouts(**{name: value})
 
 
 def test_seconds_in_all_bound_every_limit() -> None:
@@ -58,27 +58,20 @@ def test_limits_that_are_ready_or_not_given() -> None:
     assert Timeouts.of(None, other) is other
 
 
-@pytest.mark.parametrize("value", [True, False, "5", [5], object(), b"5"])
-def test_what_is_no_timeout(value: object) -> None:
-    """Anything else is refused."""
-    with pytest.raises(
-        errors.InvalidRequestError, match=r"^timeout must be a number of seconds or a Timeouts$"
-    ):
-        Timeouts.of(value, Timeouts())
-
-
-@pytest.mark.parametrize("value", [{"totl": 5}, {"total": -1}, {"total": "5"}, {5: 5}])
-def test_a_mapping_that_is_wrong(value: object) -> None:
-    """An unknown name or a bad value in a mapping is an error of the request."""
-    with pytest.raises(errors.InvalidRequestError, match=r"^timeout"):
-        Timeouts.of(value, Timeouts())
-
-
-@pytest.mark.parametrize("value", [0, -1, math.inf, math.nan])
-def test_seconds_in_all_that_are_no_limit(value: float) -> None:
-    """A plain number has to be a limit too."""
-    with pytest.raises(errors.InvalidRequestError, match="must be a positive number of seconds"):
-        Timeouts.of(value, Timeouts())
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([True, False, "5", [5], object(), b"5"], "^timeout must be a number of seconds or a Tim"),
+        ([{"totl": 5}, {"total": -1}, {"total": "5"}, {5: 5}], "^timeout"),
+        ([0, -1, math.inf, math.nan], "must be a positive number of seconds"),
+    ],
+    ids=["kind", "mapping", "seconds"],
+)
+def test_what_is_no_timeout(values: list[object], said: str) -> None:
+    """Anything else, an unknown name or a bad value is refused as an error of the request."""
+    for value in values:
+        with pytest.raises(errors.InvalidRequestError, match=said):
+            Timeouts.of(value, Timeouts())
 
 
 def test_limits_of_a_file() -> None:

@@ -38,7 +38,7 @@ def test_one_dialect_keeps_everything(dialect: str) -> None:
         ("cache markers", "anthropic", "openai", "dropped: `content.cache_control`"),
         ("penalties", "openai", "anthropic", "refused: `presence_penalty`"),
         ("web search in the answer", "openai", "anthropic", "refused: `web_search_options`"),
-        ("log probabilities", "openai", "anthropic", "dropped: `logprobs`"),
+        ("log probabilities", "openai", "anthropic", "refused: `logprobs`"),
         ("unknown fields", "openai", "ollama", "dropped: `new_member`"),
         (
             "a tool run by the service",

@@ -13,8 +13,11 @@ DIALECT = "ollama"
 TABLE = Table(
     DIALECT,
     own=fates(
+        refused="""
+            logprobs top_logprobs
+        """,
         dropped="""
-            keep_alive logprobs options top_logprobs truncate shift
+            keep_alive options truncate shift
         """,
         translated="""
             think

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -61,6 +62,7 @@ class _Body(_Options, kw_only=True):
 
 
 _OPTIONS = _Options.__struct_fields__
+_options_of = attrgetter(*_OPTIONS)
 _DECODER = msgspec.json.Decoder(_Body)
 _KNOWN = frozenset(_Body.__struct_fields__)
 
@@ -77,7 +79,8 @@ def decode_request(body: bytes) -> ClientCall:
         sent.tools = [Raw(encode_body(tool)) for tool in older]
         choice = rest.pop("function_call", None)
     tools = decode_tools(sent.tools, DIALECT) if sent.tools else ()
-    options = {name: value for name in _OPTIONS if (value := getattr(sent, name)) is not None}
+    given = zip(_OPTIONS, _options_of(sent), strict=True)
+    options = {name: value for name, value in given if value is not None}
     for name in ("max_completion_tokens", "max_tokens"):
         if (limit := check_count(name, getattr(sent, name))) is not None:
             options.setdefault("max_tokens", limit)

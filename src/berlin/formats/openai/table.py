@@ -30,13 +30,12 @@ TABLE = Table(
     DIALECT,
     own=fates(
         refused="""
-            audio grammar guided_choice guided_grammar guided_json guided_regex modalities
-            response_format structured_outputs tool_choice web_search_options
+            audio grammar guided_choice guided_grammar guided_json guided_regex logprobs modalities
+            response_format structured_outputs tool_choice top_logprobs web_search_options
         """,
         dropped="""
-            chat_template_kwargs enable_thinking logprobs metadata prediction prompt_cache_key
+            chat_template_kwargs enable_thinking metadata prediction prompt_cache_key
             prompt_cache_retention repetition_penalty safety_identifier service_tier store
-            top_logprobs
             messages.name messages.audio messages.annotations messages.function_call
             content.detail content.cache_control
             reasoning.reasoning_details

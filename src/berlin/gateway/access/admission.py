@@ -74,13 +74,11 @@ class Admission:
         self._shared = shared
         return _Slot(self, tenant)
 
-    async def take(self, tenant: Hashable) -> None:
-        """Take a slot, waiting if necessary; it must be given back."""
-        if tenant in self._queue or not self._try_give(tenant):
-            waiter = self._queue.join(tenant)
-            if self._slots is not None:
-                self._call_next()
-            await self._queue.wait(waiter, self._wait_s)
+    async def _wait(self, tenant: Hashable) -> None:
+        waiter = self._queue.join(tenant)
+        if self._slots is not None:
+            self._call_next()
+        await self._queue.wait(waiter, self._wait_s)
 
     def give_back(self, tenant: Hashable) -> None:
         """Give a slot back, to the next one in the queue."""
@@ -138,7 +136,9 @@ class _Slot:
         self._tenant = tenant
 
     async def __aenter__(self) -> None:
-        await self._admission.take(self._tenant)
+        admission, tenant = self._admission, self._tenant
+        if tenant in admission._queue or not admission._try_give(tenant):
+            await admission._wait(tenant)
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._admission.give_back(self._tenant)

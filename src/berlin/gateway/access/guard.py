@@ -27,7 +27,7 @@ from berlin.gateway.access.origin import (
     network_of,
 )
 from berlin.gateway.access.shared_keys.reader import PostgresKeys
-from berlin.gateway.access.throttle import Sketch, Throttle
+from berlin.gateway.access.throttle import ADDRESS_PACE, Sketch, Throttle
 from berlin.gateway.catalog import Target
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.workers.worker import Worker
@@ -75,7 +75,7 @@ class Guard:
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
-        self._wrong_keys = Throttle(sketch=Sketch.of(worker, "keys"))
+        self._wrong_keys = Throttle(ADDRESS_PACE, sketch=Sketch.of(worker, "keys"))
 
     def use(
         self,
@@ -180,13 +180,16 @@ class Guard:
                 return await self.issuers.find(tokens[0])
         if keys is not None and not keys.readable:
             raise UnavailableError("the keys cannot be read at present; try again", retry_after=2)
+        if sent:  # without a key nothing was guessed
+            self._slow_down(network_of(self.address(request)))
+        raise KeyRefusedError("the API key is missing or wrong")
+
+    def _slow_down(self, origin: str) -> None:
         # A valid key is never slowed down by guesses of others from its address.
-        origin = network_of(self.address(request))
         wait = self._wrong_keys.wait(origin)
         if wait:
             raise OverloadedError("too many wrong keys; wait", retry_after=wait)
         self._wrong_keys.fail(origin)
-        raise KeyRefusedError("the API key is missing or wrong")
 
     def identity(self, request: web.Request) -> Identity | None:
         """Return the client's own token, for services that are used on behalf of their callers;
@@ -195,8 +198,8 @@ class Guard:
         It is what `Authorization` carries, unless that is one of this gateway's keys; or else a
         token of an issuer in another header of keys.
         """
-        values = set(request.headers.getall("Authorization", []))
-        value = values.pop() if len(values) == 1 else ""
+        values = request.headers.getall("Authorization", [])
+        value = values[0] if len(values) == 1 else ""
         bearer = value[7:].strip() if value[:7].lower() == "bearer " else ""
         if bearer and bearer.isascii() and not self._is_ours(bearer):
             return Identity.of(bearer)
@@ -216,6 +219,11 @@ class Guard:
         if caller is not None and not caller.allows(target.full_name):
             raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
 
+    def knows_host(self, request: web.Request) -> bool:
+        """Return whether `Host` is a name of this machine, or an allowed one."""
+        host = asked_host(request)
+        return host in self.allowed_hosts or is_loopback(host)
+
     def check_origin(self, request: web.Request) -> None:
         """Refuse a request that a web page from elsewhere makes a browser send.
 
@@ -225,15 +233,14 @@ class Guard:
         Raises:
             HttpFault: if it is refused.
         """
-        host = asked_host(request)
-        known = host in self.allowed_hosts or is_loopback(host)
-        if not known and (self.allowed_hosts or not self.needs_key):
+        if not self.knows_host(request) and (self.allowed_hosts or not self.needs_key):
             raise HttpFault(
                 421, "unknown Host; name it as [server] allowed_hosts in the configuration"
             )
         origin = request.headers.get("Origin")
         if origin is None or origin in self.cors_origins:
             return
+        host = asked_host(request)
         if host and host_name(origin.partition("://")[2]) == host:
             return
         _log.warning("origin.refused origin=%r", origin[:200])
@@ -268,14 +275,14 @@ MAX_SENT_KEYS = 2
 def _sent_keys(request: web.Request) -> list[str]:
     """Return the distinct keys in any header of a request.
 
-    Two different `Authorization` headers count as none: a proxy may have checked either one.
+    Two `Authorization` headers count as none: a proxy may have checked either one.
     """
     headers = request.headers
     values = headers.getall("Authorization", [])
-    if len(values) > 1 and len(set(values)) > 1:
+    if len(values) > 1:
         return []
     value = values[0] if values else ""
-    is_bearer = value[:7].lower() == "bearer "
+    is_bearer = value[:7].lower() in ("bearer", "bearer ")
     sent = [value[7:].strip()] if is_bearer else []
     for name in _KEY_HEADERS:
         if name in headers:

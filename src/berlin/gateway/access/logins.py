@@ -9,14 +9,13 @@ from berlin.gateway.access.accounts import HASHES_AT_ONCE, MAX_PASSWORD_BYTES, A
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.caller import MAX_NAME_CHARS
 from berlin.gateway.access.origin import network_of
-from berlin.gateway.access.throttle import Pace, Sketch, Throttle
+from berlin.gateway.access.throttle import ADDRESS_PACE, Pace, Sketch, Throttle
 from berlin.gateway.workers.worker import Worker
 from berlin.types import Secret
 
-# Wrong passwords: for one account from one address; from one address; for one account from
-# everywhere. The last is mild, because others could use it to lock the owner out.
+# Wrong passwords: for one account from one address, and for one account from everywhere. The latter
+# is mild, because others could use it to lock the owner out.
 PAIR_PACE = Pace(free=4, first_wait_s=2.0, longest_wait_s=300.0)
-ADDRESS_PACE = Pace(free=30, first_wait_s=1.0, longest_wait_s=60.0)
 ACCOUNT_PACE = Pace(free=100, first_wait_s=0.5, longest_wait_s=10.0)
 WAITING = 64
 WAIT_S = 10.0

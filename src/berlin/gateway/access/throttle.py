@@ -40,6 +40,10 @@ class Pace(msgspec.Struct, frozen=True):
         return 0.0 if over < 0 else min(self.first_wait_s * 2 ** min(over, 16), self.longest_wait_s)
 
 
+ADDRESS_PACE = Pace(free=30, first_wait_s=1.0, longest_wait_s=60.0)
+"""Wrong keys, and wrong passwords of any account, from one address: many people may share it."""
+
+
 class Sketch(msgspec.Struct, frozen=True):
     """The memory of a throttle.
 

@@ -67,9 +67,7 @@ class BerlinFace:
         address = request[VISIT].remote
         await self._logins.check(address, account, Secret(values["password"]))
         body = self._login.answer({"token": self._sessions.open(account)}).body
-        return web.Response(
-            body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
-        )
+        return web.Response(body=body, content_type="application/json")
 
     async def _chat(self, gateway: Gateway, request: web.Request) -> web.StreamResponse:
         visit = request[VISIT]

@@ -38,7 +38,7 @@ async def show_usage(gateway: Gateway, request: web.Request) -> web.StreamRespon
         _log.warning("usage.unavailable request=%s: %s", request[VISIT].id, error)
         raise UnavailableError("the ledger cannot be read at present; try again") from None
     body = usage_resource(groups, query, gateway.ledger.currency)
-    return web.json_response(body, headers={"Cache-Control": "no-store"})
+    return web.json_response(body)
 
 
 def _parse(request: web.Request, key: str) -> Query:

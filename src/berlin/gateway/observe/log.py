@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import stat
 import sys
@@ -18,6 +19,7 @@ from functools import lru_cache
 import msgspec
 
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.keys import KEY_PREFIX
 from berlin.gateway.observe.visit import Visit
 
 MAX_VALUE_CHARS = 200
@@ -158,7 +160,12 @@ def encode_access(visit: Visit, at: float) -> bytes:
     except UnicodeEncodeError:  # half of a surrogate pair
         line = b"\xff"
     # Python's own encoder is slower, but escapes everything that is not ASCII.
-    return (line if line.isascii() else _escape(fields).encode()) + b"\n"
+    line = line if line.isascii() else _escape(fields).encode()
+    # Clients whose base URL holds their key, or that send it as a model, are only mistaken.
+    return (_KEY.sub(rb"\1***", line) if KEY_PREFIX.encode() in line else line) + b"\n"
+
+
+_KEY = re.compile(rb"(%s)[\w-]{12,}" % KEY_PREFIX.encode())
 
 
 _encode = msgspec.json.Encoder().encode

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from itertools import islice
@@ -20,7 +21,7 @@ from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage, StreamWriter
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.sweep import Sweep
@@ -51,6 +52,21 @@ _TOO_SLOW = _closing("408 Request Timeout")
 _TOO_LARGE = _closing("431 Request Header Fields Too Large")
 _TOO_MANY = _closing("503 Service Unavailable", more="Retry-After: 2\r\n")
 _MALFORMED = _closing("400 Bad Request", "this is not a good HTTP request\n")
+_UNKNOWN_METHOD = _closing(
+    "405 Method Not Allowed",
+    "no path takes this method\n",
+    "Allow: DELETE, GET, HEAD, OPTIONS, POST\r\n",
+)
+# The parser knows the names of methods, and shows a line with another one in its error.
+_REQUEST_LINE = re.compile(r"b'[\w!#$%&*+.^`|~-]+ [!-~]+ HTTP/1\.[01]'", re.ASCII)
+
+
+def _refusal(error: BaseException) -> bytes:
+    if isinstance(error, LineTooLong):
+        return _TOO_LARGE
+    is_method = isinstance(error, BadHttpMethod) and _REQUEST_LINE.search(str(error))
+    return _UNKNOWN_METHOD if is_method else _MALFORMED
+
 
 _Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -253,7 +269,7 @@ class _Connection(web.RequestHandler):
         if not isinstance(message, RawRequestMessage):
             error = type(message.exc).__name__
             _log.info("request.malformed remote=%s error=%s", self.peername, error)
-            self._refuse(_TOO_LARGE if isinstance(message.exc, LineTooLong) else _MALFORMED)
+            self._refuse(_refusal(message.exc))
             return None
         return web.Request(
             message._replace(raw_headers=()),

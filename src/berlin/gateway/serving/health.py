@@ -45,7 +45,8 @@ async def _problem_of(gateway: Gateway) -> str:
 async def _metrics(gateway: Gateway, request: web.Request) -> web.Response:
     try:
         gateway.guard.check_origin(request)
-        if not is_local(request):
+        # A web page can give its own name the address of this machine.
+        if not (is_local(request) and gateway.guard.knows_host(request)):
             await gateway.guard.identify(request, "usage")
     except BerlinError as error:
         return web.Response(status=error.http_status)

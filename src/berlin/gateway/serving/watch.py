@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -131,8 +133,16 @@ def _unfinished(text: str | None, before: str | None, asked: bool) -> str:
 
 
 def _read(path: Path) -> str | None:
+    """Return the text of a file; `None` if there is none, or something else, such as a pipe, that
+    would be waited for here, or read here instead of where it is loaded."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
             return file.read(MAX_WATCHED_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -15,7 +15,6 @@ import re
 import secrets
 import struct
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -38,11 +37,19 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _uuid4() -> str:
+    """Return a random UUID (RFC 9562, 5.4), without an object that only holds its parts."""
+    digits = secrets.token_hex(16)
+    variant = "89ab"[int(digits[16], 16) & 3]
+    parts = (digits[:8], digits[8:12], f"4{digits[13:16]}", variant + digits[17:20], digits[20:])
+    return "-".join(parts)
+
+
 MADE: dict[str, Callable[[], object]] = {
     "now": _now,
     "unix": lambda: int(time.time()),
     "unix_ms": lambda: int(time.time() * 1000),
-    "uuid4": lambda: str(uuid.uuid4()),
+    "uuid4": lambda: _uuid4(),
     "counter": lambda: next(_COUNTER),
     "null": lambda: None,
 }

@@ -40,6 +40,9 @@ class ReadyBursts:
         self._left = iter(())
 
 
+_NOTHING = ReadyBursts()
+
+
 class Opening:
     """An answer that must be started first. From then on it is one provider's answer, at no extra
     cost.
@@ -58,7 +61,7 @@ class Opening:
     ) -> None:
         self._begin = begin
         self._request = request
-        self.asked: Bursts = ReadyBursts()
+        self.asked: Bursts = _NOTHING
         self._rest: Bursts | None = None
         self._ended = False
 

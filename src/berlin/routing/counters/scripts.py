@@ -89,7 +89,9 @@ local function restore(n, claim, reserves)
     redis.call('PEXPIRE', hash, claim.keep)
   end
   local base_at = number(hash, 'base_at')
-  if base_at > 0 or (seen[1] ~= born and seen[2] > 0) then holds[n] = born + {HOLD_S * 1000:.0f} end
+  if born < now + {HOLD_S * 1000:.0f} and (base_at > 0 or (seen[1] ~= born and seen[2] > 0)) then
+    holds[n] = born + {HOLD_S * 1000:.0f}
+  end
   if seen[1] == born or seen[2] <= base_at then return end
   if claim.span > 0 and seen[2] + claim.span <= now then return end
   local total = math.max(seen[3], number(hash, 'floor'))

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from berlin.errors import ConfigurationError
+from berlin.gateway.access.keys import new_token
 from berlin.gateway.observe.log import (
     MAX_PENDING,
     MAX_VALUE_CHARS,
@@ -83,6 +84,14 @@ def test_x08_values_stay_in_their_line(value: str) -> None:
     assert line.count(b"\n") == 1
     assert all(0x20 <= byte < 0x7F for byte in line[:-1])
     assert json.loads(line)["model"] == value
+
+
+def test_a_key_in_the_wrong_place_is_masked() -> None:
+    """A key of the gateway in a base URL, or sent as a model, is not written (A04)."""
+    key = new_token()
+    line = encode_access(request(model=f"{key}\u00e9", path=f"/{key}/v1/models"), 0.0)
+    assert key[3:] not in line.decode()
+    assert json.loads(line)["path"] == "/bk-***/v1/models"
 
 
 def test_g43_long_values_are_cut() -> None:

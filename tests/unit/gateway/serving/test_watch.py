@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,3 +49,17 @@ def test_a_file_that_is_empty_when_it_is_read(files: tuple[Path, ConfigFiles]) -
     path.write_text("default = 'b'\n")
     load()
     assert read == ["default = 'b'\n"]
+
+
+@pytest.mark.parametrize("becomes", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_file_that_becomes_something_else(
+    files: tuple[Path, ConfigFiles], becomes: Callable[[Path], object]
+) -> None:
+    """A pipe is not waited for: looking goes on, and a file in its place is taken up again."""
+    path, watched = files
+    path.unlink()
+    becomes(path)
+    assert watched.look(asked=True)  # reading it says what is wrong
+    path.rmdir() if path.is_dir() else path.unlink()
+    path.write_text("default = 'b'\n")
+    assert watched.look(asked=True)
