@@ -21,7 +21,7 @@ from berlin.gateway.response import StreamedResponse
 from berlin.gateway.sweep import Sweep
 from berlin.providers.contract import Bursts
 from berlin.providers.long import LONG_BYTES
-from berlin.types import Accumulator, ChatResponse
+from berlin.types import Accumulator, ChatResponse, Finished
 
 WRITE_TIMEOUT_S = 60.0
 KEEP_ALIVE_S = 15.0
@@ -136,7 +136,12 @@ class OpenStreams:
                     visit.note(burst)
                     if encode is None:
                         encode = head.encoder().encode_burst
-                    data = encode(burst)
+                    if response.size > LONG_BYTES and type(burst[-1]) is Finished:
+                        # Some dialects repeat the whole answer at its end.
+                        response.quiet = -LOOKS
+                        data = await asyncio.to_thread(encode, burst)
+                    else:
+                        data = encode(burst)
                     if data:
                         response.put(data)
                         if response.is_behind:

@@ -100,13 +100,12 @@ class HttpProvider:
                                 data = await watch.wait(answer.read())
                                 pending += len(data)
                                 if pending > LONG_BYTES:
-                                    thread = asyncio.to_thread(decode, decoder, data)
+                                    thread = asyncio.to_thread(decode, decoder, data, answer)
                                     events = await watch.wait(thread)
+                                elif data and not answer.has_ended:
+                                    events = decoder.feed(data)
                                 else:
-                                    events = decoder.feed(data) if data else decoder.finish()
-                                if data and answer.has_ended and not decoder.done:
-                                    # The end came with the last piece: one burst for both.
-                                    events = [*events, *decoder.finish()]
+                                    events = decode(decoder, data, answer)
                                 head = head or data
                                 if events:
                                     watch.progress()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from berlin.formats.contract import EventDecoder
+from berlin.providers.attempt import Body
 from berlin.providers.contract import Burst
 from berlin.types import ExtraDelta, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
 
@@ -23,9 +24,15 @@ MAX_CHARS = 64 * 1024
 _EVENT_CHARS = MAX_CHARS // MAX_EVENTS
 
 
-def decode(decoder: EventDecoder, data: bytes) -> Burst:
-    """Return the events that the next bytes complete; `b""` is the end of the answer."""
-    return decoder.feed(data) if data else decoder.finish()
+def decode(decoder: EventDecoder, data: bytes, answer: Body) -> Burst:
+    """Return the events that the next bytes of an answer complete; `b""` is its end.
+
+    If the end came with the last bytes, there is one burst for both.
+    """
+    events = decoder.feed(data) if data else []
+    if decoder.done or (data and not answer.has_ended):
+        return events
+    return [*events, *decoder.finish()]
 
 
 def slices(events: Burst) -> Iterator[Burst]:

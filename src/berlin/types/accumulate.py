@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self, assert_never
 
 import msgspec
@@ -137,6 +137,13 @@ SWITCH_BYTES = 512
 PART_BYTES = 4096
 
 
+def _size_of(members: Mapping[str, Any]) -> int:
+    try:
+        return len(msgspec.json.encode(members))
+    except (TypeError, ValueError):  # of a program's own provider
+        return len(str(members))
+
+
 class AnswerLimit:
     """Counts the bytes of an answer held as a whole: a service may never stop.
 
@@ -164,7 +171,7 @@ class AnswerLimit:
                 size += PART_BYTES * bool(event.name)
             case ExtraDelta():
                 own = event.opens or event.at == "part"
-                size += len(str(event.extra.members)) + PART_BYTES * own
+                size += _size_of(event.extra.members) + PART_BYTES * own
             case _:
                 pass
         self.take(size)
