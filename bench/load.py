@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ END = b"\r\n0\r\n\r\n"
 CONTENT = re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"')
 # More than this and nothing comes any more.
 PATIENCE_S = 60.0
+# So many connections may wait for their first byte; more than a gateway's backlog would be reset.
+STARTING = 500
 
 
 def dechunk(body: bytes) -> bytes:
@@ -47,6 +50,7 @@ class Client(asyncio.Protocol):
         self.asked_at = 0.0
         self.first_at = 0.0
         self.arrivals: list[float] | None = None
+        self.on_first: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -59,6 +63,9 @@ class Client(asyncio.Protocol):
             )
 
     def data_received(self, data: bytes) -> None:
+        if self.on_first is not None:
+            self.on_first()
+            self.on_first = None
         # The first event is what counts, not the head that may come before it.
         if not self.first_at and b'"w0 ' in data:
             self.first_at = time.perf_counter()
@@ -106,12 +113,16 @@ async def ask_many(command: dict[str, Any]) -> dict[str, Any]:
     seconds: list[float] = []
     late: list[float] = []
 
+    starting = asyncio.Semaphore(STARTING)
+
     async def work(wait_s: float) -> None:
         client = None
         await asyncio.sleep(wait_s)
         for _ in left:
             if client is None or client.transport is None:
+                await starting.acquire()
                 _, client = await loop.create_connection(Client, "127.0.0.1", command["port"])
+                client.on_first = starting.release
             client.arrivals = None if interval is None else []
             async with asyncio.timeout(PATIENCE_S):
                 answer = await client.ask(request)
