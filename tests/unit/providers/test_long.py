@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from berlin.providers.long import MAX_CHARS, MAX_EVENTS, slices
+from berlin.providers.long import MAX_EVENTS, MAX_PIECE_CHARS, slices
 from berlin.types import (
     Accumulator,
     Extra,
@@ -17,7 +17,7 @@ from berlin.types import (
     ToolCallDelta,
 )
 
-LONG = "abc" * MAX_CHARS
+LONG = "abc" * MAX_PIECE_CHARS
 EVENTS: dict[str, list[StreamEvent]] = {
     "many pieces": [TextDelta("a")] * 5_000,
     "one long text": [TextDelta(LONG)],
@@ -41,5 +41,5 @@ def test_slices_say_the_same(events: list[StreamEvent]) -> None:
     assert again.response() == whole.response()
     assert all(0 < len(part) <= MAX_EVENTS for part in cut)
     pieces = [getattr(e, "text", "") for part in cut for e in part if type(e) is not TextReplaced]
-    assert max(map(len, pieces)) <= MAX_CHARS
+    assert max(map(len, pieces)) <= MAX_PIECE_CHARS
     assert type(cut[-1][-1]) is Finished
