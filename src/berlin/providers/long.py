@@ -9,7 +9,14 @@ import msgspec
 from berlin.formats.contract import EventDecoder
 from berlin.providers.attempt import Body
 from berlin.providers.contract import Burst
-from berlin.types import ExtraDelta, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
+from berlin.types import (
+    ExtraDelta,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    TextReplaced,
+    ToolCallDelta,
+)
 
 LONG_BYTES = 128 * 1024
 """If more has arrived since the last event, the rest is decoded in a thread."""
@@ -55,10 +62,14 @@ def _pieces(event: StreamEvent) -> Iterator[tuple[StreamEvent, int]]:
             for start in range(0, max(len(text), 1), MAX_CHARS):
                 piece = text[start : start + MAX_CHARS]
                 yield type(event)(piece), len(piece) + _EVENT_CHARS
-        case ToolCallDelta(arguments=text) if len(text) > MAX_CHARS:
-            yield msgspec.structs.replace(event, arguments=text[:MAX_CHARS]), MAX_CHARS
+        case ToolCallDelta(arguments=text):
+            first = text[:MAX_CHARS]
+            yield msgspec.structs.replace(event, arguments=first), len(first) + _EVENT_CHARS
             for start in range(MAX_CHARS, len(text), MAX_CHARS):
-                yield ToolCallDelta(event.index, "", "", text[start : start + MAX_CHARS]), MAX_CHARS
+                piece = text[start : start + MAX_CHARS]
+                yield ToolCallDelta(event.index, "", "", piece), len(piece) + _EVENT_CHARS
+        case TextReplaced(text):
+            yield event, len(text) + _EVENT_CHARS
         case ExtraDelta():
             yield event, MAX_CHARS // 8
         case _:
