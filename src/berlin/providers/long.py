@@ -9,7 +9,14 @@ import msgspec
 from berlin.formats.contract import EventDecoder
 from berlin.providers.attempt import Body
 from berlin.providers.contract import Burst
-from berlin.types import ExtraDelta, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
+from berlin.types import (
+    ExtraDelta,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    TextReplaced,
+    ToolCallDelta,
+)
 
 LONG_BYTES = 128 * 1024
 """If more has arrived since the last event, the rest is decoded in a thread."""
@@ -62,6 +69,8 @@ def _pieces(event: StreamEvent) -> Iterator[tuple[StreamEvent, int]]:
             yield msgspec.structs.replace(event, arguments=first), len(first) + _EVENT_CHARS
             for piece in others:
                 yield ToolCallDelta(event.index, "", "", piece), len(piece) + _EVENT_CHARS
+        case TextReplaced(text):
+            yield event, len(text) + _EVENT_CHARS
         case ExtraDelta():
             yield event, MAX_CHARS // 8
         case _:
