@@ -11,9 +11,6 @@ from berlin.providers.attempt import Body
 from berlin.providers.contract import Burst
 from berlin.types import ExtraDelta, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
 
-LONG_BYTES = 128 * 1024
-"""If more has arrived since the last event, the rest is decoded in a thread."""
-
 MAX_EVENTS = 512
 """The most events of a burst."""
 
