@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from berlin.providers.long import MAX_CHARS, MAX_EVENTS, slices
+from berlin.providers.long import MAX_CHARS, MAX_EVENTS, MAX_PIECE_CHARS, slices
 from berlin.types import (
     Accumulator,
     Extra,
@@ -17,7 +17,7 @@ from berlin.types import (
     ToolCallDelta,
 )
 
-LONG = "abc" * MAX_CHARS
+LONG = "abc" * MAX_PIECE_CHARS
 EVENTS: dict[str, list[StreamEvent]] = {
     "many pieces": [TextDelta("a")] * 5_000,
     "one long text": [TextDelta(LONG)],
