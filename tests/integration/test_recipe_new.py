@@ -295,7 +295,7 @@ async def test_it_tries_the_new_recipe(tmp_path: Path) -> None:
 
 
 async def test_from_curl_without_answers(tmp_path: Path) -> None:
-    """With `--yes` both commands, a file's and a quoted one, are sent; the new token in its place."""
+    """With `--yes` both are sent, one in a file, one quoted; the chat with the new login's token."""
     recipe, answers = recipe_of(**SHAPES["bearer token, one object a line"]), scripted()
     async with open_fake(recipe, answers, CREDENTIALS) as url:
         browser = await browse(recipe, url)
