@@ -295,7 +295,7 @@ async def test_it_tries_the_new_recipe(tmp_path: Path) -> None:
 
 
 async def test_from_curl_without_answers(tmp_path: Path) -> None:
-    """With `--yes` both are sent, one in a file, one quoted; the chat with the new login's token."""
+    """With `--yes` both are sent, one from a file, one quoted; the chat has the new token."""
     recipe, answers = recipe_of(**SHAPES["bearer token, one object a line"]), scripted()
     async with open_fake(recipe, answers, CREDENTIALS) as url:
         browser = await browse(recipe, url)

@@ -82,8 +82,8 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
       berlin recipe new work.toml --har saved.har --prompt "What I typed"
 
     Or copy single requests "as cURL (bash)", and give each in a file or in quotes; without any
-    option, the command asks for them. Then, if you agree, it tries the recipe: it logs in with the recorded account and
-    password, at the same address as the browser, and asks the same question.
+    option, the command asks for them. Then, if you agree, it tries the recipe: it logs in with the
+    recorded account and password, at the same address as the browser, and asks the same question.
 
     Passwords, tokens and cookies are not written to FILE: account and password become
     placeholders. Guesses are marked as such, and missing parts are named.
