@@ -128,6 +128,8 @@ class CompiledStep:
             literal = "".join(piece for piece in parse_text(value) if isinstance(piece, str))
             if not _HEADER_NAME.fullmatch(name) or not fits_header(literal):
                 raise ConfigurationError(f"the header {name!r} cannot be sent")
+            if name.lower() in _FRAMING:
+                raise ConfigurationError(f"the header {name} belongs to HTTP itself; leave it out")
         if self.encoding in ("form", "multipart"):
             _check_fields(getattr(step, self.encoding))
         if "://" in step.path and "{" in "/".join(step.path.split("/")[:3]):
@@ -355,6 +357,7 @@ def _begins_with(path: str, names: frozenset[str]) -> str:
 
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _WHOLE_URL = re.compile(r"https?://")
 
 

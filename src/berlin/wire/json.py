@@ -143,9 +143,10 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
         InvalidRequestError: if JSON cannot represent a value; the error names the member.
     """
     try:
-        if any(_is_long(value) for value in document.values()):
-            members = (f"{_encode(name)}:{_encode_parts(v)}" for name, v in document.items())
-            return "".join(("{", ",".join(members), "}")).encode()
+        for value in document.values():
+            if isinstance(value, list) and len(value) > _LONG_LIST:
+                members = (f"{_encode(name)}:{_encode_parts(v)}" for name, v in document.items())
+                return "".join(("{", ",".join(members), "}")).encode()
         return _dump(document)
     except _ENCODE_ERRORS as error:
         raise InvalidRequestError(f"{_culprit(document)}: {_why(error)}") from error
@@ -154,13 +155,9 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
 _LONG_LIST = 5_000
 
 
-def _is_long(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > _LONG_LIST
-
-
 def _encode_parts(value: Any) -> str:
     """Encode a value in parts: one call holds the interpreter's lock, also in a thread."""
-    if not _is_long(value):
+    if not isinstance(value, list) or len(value) <= _LONG_LIST:
         return _encode(value)
     slices = (value[i : i + _LONG_LIST] for i in range(0, len(value), _LONG_LIST))
     return f"[{','.join([_encode(part)[1:-1] for part in slices])}]"
