@@ -20,7 +20,7 @@ from berlin.language.values.place import Answer, Place
 from berlin.language.values.template import Template
 from berlin.language.values.text import Call, Value, as_text, parse_text, render_text
 from berlin.types import HttpRequest, HttpResponse, Secret, fits_header
-from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
+from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body, has_many_values
 from berlin.wire.pointer import get_at, parse_pointer, set_at
 from berlin.wire.snippet import snippet
 
@@ -330,6 +330,8 @@ def compile_steps(
 def read_object(body: bytes, where: str) -> dict[str, Any]:
     """Return an answer parsed as a JSON object. Raises ProtocolError."""
     got = f"got {snippet(body)!r}"
+    if has_many_values(body, MAX_STEP_VALUES):
+        raise ProtocolError(f"the answer to {where} has more than {MAX_STEP_VALUES} values")
     try:
         document = msgspec.json.decode(body)
     except DECODE_ERRORS as error:
@@ -338,6 +340,9 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
         raise ProtocolError(f"the answer to {where}: expected a JSON object, {got}")
     return document
 
+
+MAX_STEP_VALUES = 50_000
+"""The most values in the JSON of a login or a step."""
 
 SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
 """The values of a login that a chat may use in any flow, besides those that the login took."""

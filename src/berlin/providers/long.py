@@ -18,9 +18,6 @@ from berlin.types import (
     ToolCallDelta,
 )
 
-LONG_BYTES = 128 * 1024
-"""If more has arrived since the last event, the rest is decoded in a thread."""
-
 MAX_EVENTS = 512
 """The most events of a burst."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,18 +14,19 @@ from berlin.errors import InvalidRequestError
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decoded_or_none(data: bytes) -> Any:
+MAX_VALUES = 500_000
+"""The most values of a document: decoding holds the interpreter's lock."""
+
+
+def decoded_or_none(data: bytes, most: int = MAX_VALUES) -> Any:
     """Return a JSON value, or `None` for bytes that are not JSON, or have too many values."""
-    if len(data) > MAX_VALUES and has_many_values(data):
+    if has_many_values(data, most):
         return None
     try:
         return msgspec.json.decode(data)
     except DECODE_ERRORS:
         return None
 
-
-MAX_VALUES = 500_000
-"""The most values of a document: decoding holds the interpreter's lock."""
 
 # Line ends to some text readers, but not in JSON.
 _LINE_ENDS = (
@@ -35,7 +36,7 @@ _LINE_ENDS = (
 )
 
 
-encode_value = msgspec.json.Encoder().encode
+encode_value: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Returns JSON, which may contain characters that some readers treat as line ends."""
 
 

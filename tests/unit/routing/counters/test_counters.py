@@ -323,6 +323,7 @@ def test_a_loop_that_ended_while_the_file_was_locked(tmp_path: Path) -> None:
 
     async def go_on() -> None:
         assert (await reserve(counters, "c", claim)).shared_at is not None
+        assert counters._keeping in asyncio.all_tasks()  # this process is still heard of
         await counters.aclose()
 
     asyncio.run(give_up())
