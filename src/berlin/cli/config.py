@@ -80,4 +80,10 @@ def _check_operation(settings: Config) -> None:
     if keys is not None and not keys.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError("[keys] store is not the URL of a PostgreSQL: postgresql://…")
     if settings.ledger is not None:
-        url_of(settings.ledger, os.environ)
+        url = url_of(settings.ledger, os.environ).reveal()
+        kind = url.partition("://")[0].partition("+")[0]  # without the name of a driver
+        if kind not in ("postgresql", "postgres", "sqlite"):
+            raise ConfigurationError(
+                "ledger.url is not the URL of a database; expected "
+                "postgresql://user:password@host/database or sqlite:////path/of/a/file"
+            )

@@ -22,10 +22,9 @@ def render(change: Change, url: str) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     for title in COLUMNS:
-        is_name = title == "provider"  # on a narrow terminal only names are shortened
+        is_name = title == "provider"  # on a narrow terminal only names are wrapped
         justify: Literal["left", "right"] = "left" if is_name else "right"
-        width = None if is_name else len(title)
-        table.add_column(title, justify=justify, no_wrap=True, min_width=width)
+        table.add_column(title, justify=justify, no_wrap=not is_name, min_width=len(title))
     for row in rows(change):
         table.add_row(*row, style="red" if row[-1] == "open" else None)
     return Group(*headlines(change, url), "", table)
