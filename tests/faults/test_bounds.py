@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from berlin import Berlin
+from berlin.auth.credentials import Credentials
+from berlin.auth.flows.login import read_answer
+from berlin.config import Settings
 from berlin.errors import MAX_MESSAGE_CHARS, BerlinError, ProtocolError
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.client_request import MAX_TOOLS
@@ -18,7 +24,8 @@ from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.tool_calls import ToolCallAssembler
 from berlin.gateway.catalog import Catalog, Service
-from berlin.language.step import CompiledStep, Step, read_object
+from berlin.gateway.observe.metrics import PrometheusMetrics
+from berlin.language.step import MAX_STEP_VALUES, CompiledStep, Step, read_object
 from berlin.language.tables.keeping import KeepingMap
 from berlin.language.values.template import Template
 from berlin.providers.contract import Burst, is_long
@@ -33,6 +40,7 @@ from berlin.types import (
     Extra,
     ExtraDelta,
     Finished,
+    HttpResponse,
     ImagePart,
     Message,
     ReasoningDelta,
@@ -44,10 +52,12 @@ from berlin.types import (
 )
 from berlin.wire.json import MAX_VALUES
 from berlin.wire.pointer import get_at, parse_pointer
+from berlin.wire.status import EXPLANATIONS, describe_error
 from support.gateway import (
     ANTHROPIC,
     OLLAMA,
     OPENAI,
+    PATIENT,
     RESPONSES,
     Dialect,
     described_provider,
@@ -229,6 +239,87 @@ def test_what_a_service_wants_back_is_bounded_too() -> None:
         with pytest.raises(ProtocolError, match="what has to be held of the stream is longer than"):
             for _ in range(257):
                 encoder.encode_event(piece)
+
+
+def test_the_json_of_a_login_or_a_step_with_very_many_values() -> None:
+    """It is an error before it is decoded; the JSON of an error is then shown as text."""
+    many = b'{"token":"t","x":[' + b"1," * MAX_STEP_VALUES + b"1]}"
+    with pytest.raises(ProtocolError, match="more than 50000 values"):
+        read_object(many, "/step")
+    with pytest.raises(ProtocolError, match="not a JSON object"):
+        read_answer(HttpResponse(200, {}, {}, many), "ann", "the login")
+    assert describe_error(many, EXPLANATIONS).startswith('{"token":"t"')
+
+
+class Counting(ThreadPoolExecutor):
+    """The threads of a loop; counts what they were given."""
+
+    given = 0
+
+    def submit(self, *args: Any, **options: Any) -> Any:
+        """Count, and run."""
+        self.given += 1
+        return super().submit(*args, **options)
+
+
+@pytest.fixture
+async def threads() -> AsyncGenerator[Counting]:
+    """Give the threads of the test's loop."""
+    with Counting(2) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        yield threads
+
+
+STEPS = """
+schema = 1
+name = "s"
+description = "a service of a test"
+[endpoint]
+url = "{url}"
+[auth]
+flow = "login"
+[[auth.steps]]
+path = "/login"
+take = {{ token = {{ field = "t" }} }}
+[chat]
+format = "openai-chat"
+[[chat.prepare]]
+path = "/prepare"
+take = {{ nonce = {{ meta = "n" }} }}
+[chat.headers]
+X-Nonce = "{{nonce}}"
+"""
+
+
+async def test_long_pages_of_logins_and_steps_leave_the_loop(threads: Counting) -> None:
+    """A page of the login and one of a step are each searched in a thread."""
+    page = "<p>" * 60_000 + "<input name=t value=T><meta name=n content=N>"
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.startswith("/v1") or "chat" in request.path:
+            assert request.headers["X-Nonce"] == "N"
+            return web.json_response(
+                {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+            )
+        return web.Response(text=page, content_type="text/html")
+
+    async with playing(answer) as url:
+        recipe = parse_recipe(STEPS.format(url=url), "s.toml")
+        account = Credentials.checked("s", account="a")
+        settings = Settings("s", recipe, Endpoint.of(url), account, PATIENT)
+        async with Berlin.from_settings(settings) as provider:
+            assert (await provider.ask("Hi")).text == "Hello"
+    assert threads.given == 2
+
+
+async def test_long_lists_and_many_metrics_leave_the_loop(threads: Counting) -> None:
+    """Lists of very many models, the page and the metrics are written in a thread."""
+    many = Service("s", ScriptedProvider(), [f"m{n}" for n in range(600)])
+    metrics = PrometheusMetrics(["s"], ["openai"])
+    async with serve(many, metrics=metrics) as at:
+        for n, path in enumerate(("/v1/models", "/api/tags", "/api/ps", "/", "/metrics"), 1):
+            told = await at.get(path, Accept="text/html")
+            assert (told.status, threads.given) == (200, n)
 
 
 def test_new_members_in_each_event() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from berlin import Timeouts, errors
+from berlin.transport import Transport
+from berlin.types import Endpoint, HttpRequest
 from support.fault_play import PASSWORD, ask, causes, open_berlin, told_by
 from support.fault_server import TOKEN, FaultServer
 from support.fault_steps import answer, line, stream
@@ -78,6 +80,18 @@ async def test_H43_proxy_answers_407(target: str) -> None:
         assert PROXY_PASSWORD not in told_by(seen.error)
         assert len(proxy.requests) == 1
         assert "proxy-authorization" in proxy.requests[0].headers
+
+
+async def test_H43_what_a_proxy_is_asked() -> None:
+    """A proxy gets the whole URL, but nothing of it that is not sent: no fragment."""
+    async with FaultServer(GOOD) as server:
+        transport = Transport(
+            Endpoint.of("http://api.test", allow_http=True, proxy=server.url), user_agent="test"
+        )
+        response = await transport.open(HttpRequest("POST", "/a%2Fb?q=1#top"), 5)
+        response.close()
+        await transport.aclose()
+        assert [seen.target for seen in server.requests] == ["http://api.test/a%2Fb?q=1"]
 
 
 @TARGETS

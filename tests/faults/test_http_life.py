@@ -58,6 +58,16 @@ async def test_H51_answer_before_the_request_body_is_read(
         assert server.chats[0].connection.received < len(LARGE)
 
 
+async def test_H51_the_next_request_does_not_wait_behind_an_unread_body() -> None:
+    """After an early refusal of a long request, the next one has a connection of its own."""
+    refusal: Script = (*answer("413 Content Too Large", b"{}"), Hang())
+    async with FaultServer(refusal, GOOD, reads_bodies=False) as server:
+        async with open_berlin(server.url) as berlin:
+            assert (await ask(berlin, "x" * 2**19)).error is not None
+            assert (await ask(berlin)).text == "a"
+        assert server.chats[0].connection is not server.chats[1].connection
+
+
 @pytest.mark.parametrize("when", ["before the next request", "by the next request"])
 async def test_H52_kept_alive_connection_is_closed(when: str) -> None:
     """A connection that was closed while it was idle is replaced, unseen."""
@@ -110,6 +120,12 @@ async def test_H55_early_hints(status: str) -> None:
     """Provisional answers before the answer do no harm."""
     early = Send(head(status, "Link: </style.css>; rel=preload"))
     assert (await play((early, early, Wait(0.02), *GOOD))).text == "a"
+
+
+async def test_H55_a_status_that_is_none() -> None:
+    """A status below 100 is an answer, and an error; nothing more is waited for."""
+    seen = await play((Send(head("099 Odd", "Content-Length: 0")), Hang()))
+    assert "99" in seen.failed_with(errors.ProtocolError)
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])

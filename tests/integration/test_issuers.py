@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from berlin.config.tables.issuers import IssuerConfig
 from berlin.config.tables.limits import LimitsConfig
 from berlin.gateway.access.guard import Guard
-from berlin.gateway.access.issuers.jwks import ASK_EVERY_S
+from berlin.gateway.access.issuers.jwks import ASK_EVERY_S, MAX_KEYS
 from berlin.gateway.access.issuers.tokens import Issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.limits.limiter import Limiter
@@ -211,6 +211,14 @@ async def test_keys_of_the_issuer_change(tmp_path: Path) -> None:
         for n in range(5):
             assert await status(at, issuer.token(OTHER, headers={"kid": f"x{n}"})) == 401
         assert issuer.asked == 2
+
+
+async def test_an_issuer_with_very_many_keys(tmp_path: Path) -> None:
+    """Only the first are read: a token that names none of them is tried with each."""
+    async with guarded(tmp_path) as (issuer, at, _):
+        issuer.keys = [public(OTHER, "other")] * (MAX_KEYS - 1) + issuer.keys
+        assert await status(at, issuer.token()) == 200
+        assert await status(at, issuer.token(CURVE, "ES256")) == 401
 
 
 async def test_an_issuer_that_is_down(tmp_path: Path) -> None:

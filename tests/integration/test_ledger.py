@@ -26,6 +26,7 @@ from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
+from berlin.gateway.faces import usage as face
 from berlin.gateway.observe.ledger import Ledger
 from berlin.gateway.observe.metrics import PrometheusMetrics
 from berlin.gateway.serving.reload import Reload
@@ -74,7 +75,7 @@ async def recorded(
     await asyncio.to_thread(upgrade_ledger, config, {})
     ledger = Ledger(open_recorder(config, {}), PRICES, {"s": "me@example.com"}, "USD")
     gateway = Gateway(
-        Catalog([Service("s", provider, ["m1"])]),
+        Catalog([Service("s", provider, ["m1", "m2", "m3"])]),
         Guard(KeyReader(keys) if keys is not None else None),
         metrics=PrometheusMetrics(["s"], ["openai"]),
         ledger=ledger,
@@ -189,7 +190,9 @@ async def test_no_file_has_a_prompt_an_answer_or_a_key(tmp_path: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("ledger.sqlite*")} == {0o600}
 
 
-async def test_a23_a_key_sees_its_own_figures_only(tmp_path: Path) -> None:
+async def test_a23_a_key_sees_its_own_figures_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`GET /v1/usage` sums up the requests of the key that asks."""
     keys = tmp_path / "keys.sqlite"
     ann, bob = make_key(keys, "ann"), make_key(keys, "bob")
@@ -208,6 +211,12 @@ async def test_a23_a_key_sees_its_own_figures_only(tmp_path: Path) -> None:
         assert body["total"]["cost"] == "0.005600000"
         assert [one["model"] for one in body["data"]] == ["s:m1"]
         assert (await usage(bob))[1]["total"]["requests"] == 1
+        monkeypatch.setattr(face, "MAX_GROUPS", 1)
+        for model in ("m2", "m3"):
+            await at.ask(OPENAI, key=bob, model=f"s:{model}")
+        await until(tmp_path, 5)
+        body = (await usage(bob, "?by=model"))[1]  # not more groups, but the whole sum
+        assert (len(body["data"]), body["total"]["requests"]) == (1, 3)
         assert (await usage("bk-wrong"))[0] == 401
         for wrong in ("?by=key", "?since=yesterday", "?until=40d", "?zone=Mars", "?key=bob"):
             status, body = await usage(ann, wrong)

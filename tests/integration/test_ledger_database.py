@@ -141,6 +141,17 @@ async def test_figures_by_each_grouping(store: Store) -> None:
     assert await groups(key="nobody") == {"": 0}
 
 
+async def test_no_more_groups_than_wanted(store: Store) -> None:
+    """Only the most expensive ones are read from the database; days are all there."""
+    costs = {"ann": 1, "bob": None, "cy": 5, "dee": 3}
+    many = [row(n, cost_nanos=cost, user=user) for n, (user, cost) in enumerate(costs.items())]
+    await store.insert([*many, row(9, NOON - timedelta(days=2), user="cy")])
+    found = await store.sums(Query(by="user", most=3))
+    assert [one.group for one in found] == ["cy", "dee", "ann"]
+    assert len(await store.sums(Query(by="day", most=1))) == 2
+    assert (await store.sums(Query(most=1)))[0].requests == 5
+
+
 async def test_days_begin_in_the_time_zone_of_the_reader(store: Store) -> None:
     """Midnight is that of the zone, also where it differs by half an hour."""
     last = datetime(2026, 11, 27, 18, 29, 59, 999_999, tzinfo=UTC)

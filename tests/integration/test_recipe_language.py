@@ -186,7 +186,7 @@ async def test_kinds(tmp_path: Path) -> None:
     assert (told.text, told.pieces) == ("Hello, Ann!!", ["Hello", ", Ann", "!", "!"])
     assert told.reasoning == "Hm"
     assert told.end.reason == "stop"
-    assert told.usage == Usage(7, 0, lacks="output_tokens")
+    assert told.usage == Usage(7, lacks="output_tokens")
 
 
 async def test_kinds_without_an_end(tmp_path: Path) -> None:

@@ -49,20 +49,31 @@ _T = TypeVar("_T")
 
 
 async def describe_models(
-    gateway: Gateway, request: web.Request, describe: Callable[[str], _T]
-) -> list[_T]:
-    """Return the models that a client may use, as described by a face."""
-    key = await gateway.identify(request, "models")
+    gateway: Gateway, request: web.Request, describe: Callable[[Iterator[str]], _T]
+) -> _T:
+    """Return what a face makes of the names of the models that a client may use."""
+    return await of_models(gateway, await gateway.identify(request, "models"), describe)
 
-    def work() -> list[_T]:
-        return [describe(name) for name in model_names(gateway, key)]
+
+async def of_models(
+    gateway: Gateway, caller: Caller | None, describe: Callable[[Iterator[str]], _T]
+) -> _T:
+    """Return what is made of the names of the models that a caller may use."""
+
+    def work() -> _T:
+        return describe(_model_names(gateway, caller))
 
     if sum(len(service.models) for service in gateway.catalog.services.values()) > MANY_MODELS:
         return await asyncio.to_thread(work)
     return work()
 
 
-def model_names(gateway: Gateway, key: Caller | None) -> Iterator[str]:
+def json_body(body: bytes) -> web.Response:
+    """Return a response with this JSON."""
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+def _model_names(gateway: Gateway, key: Caller | None) -> Iterator[str]:
     """Yield the names of the models that a key may use."""
     catalog = gateway.catalog
     for name in catalog.names():

@@ -20,7 +20,7 @@ from berlin.gateway.refusals import broken_off
 from berlin.gateway.response import StreamedResponse
 from berlin.gateway.sweep import Sweep
 from berlin.providers.contract import Bursts
-from berlin.providers.long import LONG_BYTES
+from berlin.transport.sender import LONG_BYTES
 from berlin.types import Accumulator, ChatResponse, Finished
 
 WRITE_TIMEOUT_S = 60.0

@@ -20,7 +20,7 @@ from berlin.language.values.place import Answer, Place
 from berlin.language.values.template import Template
 from berlin.language.values.text import Call, Value, as_text, parse_text, render_text
 from berlin.types import HttpRequest, HttpResponse, Secret, fits_header
-from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body
+from berlin.wire.json import DECODE_ERRORS, decode_request_object, encode_body, has_many_values
 from berlin.wire.pointer import get_at, parse_pointer, set_at
 from berlin.wire.snippet import snippet
 
@@ -128,6 +128,8 @@ class CompiledStep:
             literal = "".join(piece for piece in parse_text(value) if isinstance(piece, str))
             if not _HEADER_NAME.fullmatch(name) or not fits_header(literal):
                 raise ConfigurationError(f"the header {name!r} cannot be sent")
+            if name.lower() in _FRAMING:
+                raise ConfigurationError(f"the header {name} belongs to HTTP itself; leave it out")
         if self.encoding in ("form", "multipart"):
             _check_fields(getattr(step, self.encoding))
         if "://" in step.path and "{" in "/".join(step.path.split("/")[:3]):
@@ -328,6 +330,8 @@ def compile_steps(
 def read_object(body: bytes, where: str) -> dict[str, Any]:
     """Return an answer parsed as a JSON object. Raises ProtocolError."""
     got = f"got {snippet(body)!r}"
+    if has_many_values(body, MAX_STEP_VALUES):
+        raise ProtocolError(f"the answer to {where} has more than {MAX_STEP_VALUES} values")
     try:
         document = msgspec.json.decode(body)
     except DECODE_ERRORS as error:
@@ -336,6 +340,9 @@ def read_object(body: bytes, where: str) -> dict[str, Any]:
         raise ProtocolError(f"the answer to {where}: expected a JSON object, {got}")
     return document
 
+
+MAX_STEP_VALUES = 50_000
+"""The most values in the JSON of a login or a step."""
 
 SESSION_NAMES = frozenset({"token", "account", "api_key", "client_id", "client_secret"})
 """The values of a login that a chat may use in any flow, besides those that the login took."""
@@ -355,6 +362,7 @@ def _begins_with(path: str, names: frozenset[str]) -> str:
 
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _WHOLE_URL = re.compile(r"https?://")
 
 

@@ -24,6 +24,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         key: only the requests of this key; `None` for those of all.
         user: only the requests of this user; `None` for those of all.
         zone: the time zone in which days begin, such as `Europe/Berlin`.
+        most: the most groups other than days, those with the highest costs; by default all.
     """
 
     by: Grouping | None = None
@@ -32,6 +33,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     user: str | None = None
     zone: str = "UTC"
+    most: int | None = None
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -85,15 +87,21 @@ def total_of(groups: list[Figures]) -> Figures:
     return total
 
 
-def usage_resource(groups: list[Figures], query: Query, currency: str) -> dict[str, Any]:
-    """Return the object for figures, as `berlin usage --json` and `GET /v1/usage` give it."""
+def usage_resource(
+    groups: list[Figures], query: Query, currency: str, total: Figures | None = None
+) -> dict[str, Any]:
+    """Return the object for figures, as `berlin usage --json` and `GET /v1/usage` give it.
+
+    Args:
+        total: the sum of all groups, if some are missing.
+    """
     return {
         "object": "usage",
         "since": _time(query.since),
         "until": _time(query.until),
         "by": query.by,
         "currency": currency or None,
-        "total": figures_resource(total_of(groups)),
+        "total": figures_resource(total or total_of(groups)),
         "data": [{query.by: group.group, **figures_resource(group)} for group in groups]
         if query.by is not None
         else [],

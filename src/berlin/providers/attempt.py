@@ -17,7 +17,7 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
-from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
+from berlin.transport.sender import LONG_BYTES, MAX_WHOLE_BODY_BYTES
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.status import error_from_answer
 
@@ -74,6 +74,14 @@ class PolledBody:
         """Do nothing: each response was closed when it was read."""
 
 
+def advance(exchange: Exchange, answer: HttpResponse | None = None) -> Opening:
+    """Return the next request of an exchange, and what remains of it."""
+    try:
+        return next(exchange) if answer is None else exchange.send(answer), exchange
+    except StopIteration as done:
+        return done.value, None
+
+
 class Attempt(NamedTuple):
     """One attempt.
 
@@ -105,10 +113,10 @@ class Attempt(NamedTuple):
         while exchange is not None:
             self.watch.restart()
             answer = await self.watch.wait(self.fetch(call))
-            try:
-                call = exchange.send(answer)
-            except StopIteration as done:
-                call, exchange = done.value, None
+            if len(answer.body) > LONG_BYTES:
+                call, exchange = await asyncio.to_thread(advance, exchange, answer)
+            else:
+                call, exchange = advance(exchange, answer)
         self.watch.restart()
         if self.format.poll_s is not None:
             return PolledBody(partial(self.fetch, call), self.format.poll_s), call

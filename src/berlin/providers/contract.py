@@ -13,6 +13,7 @@ from berlin.types import ChatRequest, StreamEvent, TextPart
 LONG_CONVERSATION = 500
 LONG_TEXT = 256 * 1024
 _ITEM_CHARS = LONG_TEXT // LONG_CONVERSATION
+_SMALL = frozenset((int, float, bool, type(None)))
 
 Burst: TypeAlias = list[StreamEvent]
 """Events that arrived together, in one network read; never empty."""
@@ -78,20 +79,18 @@ def _is_large(values: list[Any], most: int) -> bool:
     """
     while values:
         value = values.pop()
+        if type(value) in _SMALL:
+            continue
         if isinstance(value, str):
             most -= len(value)
+        elif isinstance(value, msgspec.Struct):
+            values.extend(getattr(value, name) for name in value.__struct_fields__)
         elif isinstance(value, Mapping | Sequence):
             most -= _ITEM_CHARS * len(value)
+            if most >= 0:
+                values.extend(value)
+                if isinstance(value, Mapping):
+                    values.extend(value.values())
         if most < 0:
             return True
-        match value:
-            case str():
-                pass
-            case Mapping():
-                values.extend(value)
-                values.extend(value.values())
-            case Sequence():
-                values.extend(value)
-            case msgspec.Struct():
-                values.extend(getattr(value, name) for name in value.__struct_fields__)
     return False

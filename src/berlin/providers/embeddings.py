@@ -13,8 +13,7 @@ from berlin.formats.embeddings.build import build_embeddings
 from berlin.formats.embeddings.contract import MAX_ANSWER_BYTES, VECTOR_BYTES
 from berlin.language.tables.models import EmbeddingsMap
 from berlin.providers.http import HttpProvider
-from berlin.providers.long import LONG_BYTES
-from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
+from berlin.transport.sender import LONG_BYTES, MAX_WHOLE_BODY_BYTES
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
 
 

@@ -15,13 +15,13 @@ from berlin.auth.contract import Person
 from berlin.errors import AuthenticationError, BerlinError, ProtocolError
 from berlin.formats.contract import Format, SessionFormat
 from berlin.language.tables.models import FetchMap
-from berlin.providers.attempt import Attempt, LoginPageError, Opening
+from berlin.providers.attempt import Attempt, LoginPageError, Opening, advance
 from berlin.providers.contract import Burst, is_long
-from berlin.providers.long import LONG_BYTES, MAX_EVENTS, decode, slices
+from berlin.providers.long import MAX_EVENTS, decode, slices
 from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Sender
-from berlin.transport.sender import MAX_WHOLE_BODY_BYTES
+from berlin.transport.sender import LONG_BYTES, MAX_WHOLE_BODY_BYTES
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -265,10 +265,7 @@ class HttpProvider:
         else:
             session = self._auth.session(token, self._bound.session_names)
             exchange = self._bound.encode_with(request, session)
-        try:
-            return next(exchange), exchange
-        except StopIteration as done:
-            return done.value, None
+        return advance(exchange)
 
     async def _whole(self, request: HttpRequest) -> HttpResponse:
         response = await self._transport.open(request, self._timeouts.connect)

@@ -9,16 +9,23 @@ import msgspec
 from berlin.formats.contract import EventDecoder
 from berlin.providers.attempt import Body
 from berlin.providers.contract import Burst
-from berlin.types import ExtraDelta, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta
-
-LONG_BYTES = 128 * 1024
-"""If more has arrived since the last event, the rest is decoded in a thread."""
+from berlin.types import (
+    ExtraDelta,
+    ReasoningDelta,
+    StreamEvent,
+    TextDelta,
+    TextReplaced,
+    ToolCallDelta,
+)
 
 MAX_EVENTS = 512
 """The most events of a burst."""
 
 MAX_CHARS = 64 * 1024
-"""The most text of an event in a slice."""
+"""The most text of a burst, unless it is one event."""
+
+MAX_PIECE_CHARS = 1024 * 1024
+"""Longer text becomes several events; shorter text stays as the service cut it."""
 
 # What one event costs beside its text, in characters.
 _EVENT_CHARS = MAX_CHARS // MAX_EVENTS
@@ -52,14 +59,22 @@ def slices(events: Burst) -> Iterator[Burst]:
 def _pieces(event: StreamEvent) -> Iterator[tuple[StreamEvent, int]]:
     match event:
         case TextDelta(text) | ReasoningDelta(text):
-            for start in range(0, max(len(text), 1), MAX_CHARS):
-                piece = text[start : start + MAX_CHARS]
+            for piece in _parts(text):
                 yield type(event)(piece), len(piece) + _EVENT_CHARS
-        case ToolCallDelta(arguments=text) if len(text) > MAX_CHARS:
-            yield msgspec.structs.replace(event, arguments=text[:MAX_CHARS]), MAX_CHARS
-            for start in range(MAX_CHARS, len(text), MAX_CHARS):
-                yield ToolCallDelta(event.index, "", "", text[start : start + MAX_CHARS]), MAX_CHARS
+        case ToolCallDelta(arguments=text):
+            first, *others = _parts(text)
+            yield msgspec.structs.replace(event, arguments=first), len(first) + _EVENT_CHARS
+            for piece in others:
+                yield ToolCallDelta(event.index, "", "", piece), len(piece) + _EVENT_CHARS
+        case TextReplaced(text):
+            yield event, len(text) + _EVENT_CHARS
         case ExtraDelta():
             yield event, MAX_CHARS // 8
         case _:
             yield event, _EVENT_CHARS
+
+
+def _parts(text: str) -> list[str]:
+    if len(text) <= MAX_PIECE_CHARS:
+        return [text]
+    return [text[at : at + MAX_PIECE_CHARS] for at in range(0, len(text), MAX_PIECE_CHARS)]

@@ -43,7 +43,8 @@ class Transport:
         self._headers = CIMultiDict(
             {"Accept": "*/*", "User-Agent": user_agent, "Accept-Encoding": ACCEPT_ENCODING}
         )
-        self._headers.update(dict(endpoint.headers))
+        for name, value in endpoint.headers:
+            self._headers[name] = value
         self._pools = Pools()
         self._sockets: Pools | None = None
         self._metadata: Pools | None = None

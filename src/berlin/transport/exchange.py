@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -52,7 +51,7 @@ async def send(
     connector: aiohttp.BaseConnector,
     method: str,
     url: URL,
-    headers: Mapping[str, str],
+    headers: CIMultiDict[str],
     body: bytes,
     proxy: str | None,
     connect_timeout: float,
@@ -78,13 +77,12 @@ async def send(
         )
         is_forwarded = proxy is not None and url.scheme == "http"
         lines: CIMultiDict[str] = CIMultiDict(Host=url.host_port_subcomponent or "")
-        for name, value in headers.items():
-            lines[name] = value  # `update` would keep two names that differ in case only
+        lines.update(headers)
         if is_forwarded and authorization:
             lines["Proxy-Authorization"] = authorization
-        if (body or method in _WITH_BODY) and "Content-Length" not in lines:
+        if body or method in _WITH_BODY:
             lines["Content-Length"] = str(len(body))
-        target = str(url) if is_forwarded else url.raw_path_qs
+        target = str(url.with_fragment(None)) if is_forwarded else url.raw_path_qs
         head = _serialize_headers(f"{method} {target} HTTP/1.1", lines)
         if len(body) <= PART_BYTES:
             _put(protocol, head + body)
@@ -93,7 +91,7 @@ async def send(
             writing = asyncio.create_task(_put_all(protocol, body))
         while True:
             answer, content = await protocol.read()
-            if answer.code >= 200 or answer.code == _SWITCHING_PROTOCOLS:
+            if not 100 <= answer.code < 200 or answer.code == _SWITCHING_PROTOCOLS:
                 return Exchange(answer, content, leased, writing)
     except BaseException:
         if writing is not None:
@@ -150,11 +148,13 @@ def _has_ended(protocol: ResponseHandler | None) -> bool:
         return True
     if protocol._parser is None:  # no request was sent on it yet
         return False
-    socket = protocol.transport.get_extra_info("socket")
+    file = protocol.transport.get_extra_info("socket").fileno()
+    if file < 0:  # closed; `connection_lost` has not been called yet
+        return True
     if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([socket.fileno()], [], [], 0)[0])
+        return bool(select.select([file], [], [], 0)[0])
     poll = select.poll()
-    poll.register(socket.fileno(), select.POLLIN)
+    poll.register(file, select.POLLIN)
     return bool(poll.poll(0))
 
 

@@ -82,11 +82,14 @@ class Response(Answer):
             leased.close()
 
     def _end(self) -> None:
-        """Return the connection to the pool; without it if the request was not read to its end."""
-        is_written = self._writing is None or self._writing.done()
+        """Return the connection to the pool, or close it if the request was perhaps not read to its
+        end: the next one would wait behind the rest.
+        """
+        writing = self._writing
+        was_read = writing is None or (writing.done() and self.status < 400)
         leased = self._let_go()
         if leased is not None:
-            leased.release() if is_written else leased.close()
+            leased.release() if was_read else leased.close()
 
     def _let_go(self) -> Leased | None:
         leased, self._leased = self._leased, None

@@ -8,6 +8,9 @@ from berlin.types import HttpRequest, HttpResponse
 
 MAX_WHOLE_BODY_BYTES = 4 * 1024 * 1024
 
+LONG_BYTES = 128 * 1024
+"""What is longer is read in a thread."""
+
 
 class Answer(Protocol):
     """A response whose body has not been read yet.

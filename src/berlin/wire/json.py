@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,18 +14,19 @@ from berlin.errors import InvalidRequestError
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decoded_or_none(data: bytes) -> Any:
+MAX_VALUES = 500_000
+"""The most values of a document: decoding holds the interpreter's lock."""
+
+
+def decoded_or_none(data: bytes, most: int = MAX_VALUES) -> Any:
     """Return a JSON value, or `None` for bytes that are not JSON, or have too many values."""
-    if len(data) > MAX_VALUES and has_many_values(data):
+    if has_many_values(data, most):
         return None
     try:
         return msgspec.json.decode(data)
     except DECODE_ERRORS:
         return None
 
-
-MAX_VALUES = 500_000
-"""The most values of a document: decoding holds the interpreter's lock."""
 
 # Line ends to some text readers, but not in JSON.
 _LINE_ENDS = (
@@ -35,7 +36,7 @@ _LINE_ENDS = (
 )
 
 
-encode_value = msgspec.json.Encoder().encode
+encode_value: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Returns JSON, which may contain characters that some readers treat as line ends."""
 
 
@@ -143,9 +144,10 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
         InvalidRequestError: if JSON cannot represent a value; the error names the member.
     """
     try:
-        if any(_is_long(value) for value in document.values()):
-            members = (f"{_encode(name)}:{_encode_parts(v)}" for name, v in document.items())
-            return "".join(("{", ",".join(members), "}")).encode()
+        for value in document.values():
+            if isinstance(value, list) and len(value) > _LONG_LIST:
+                members = (f"{_encode(name)}:{_encode_parts(v)}" for name, v in document.items())
+                return "".join(("{", ",".join(members), "}")).encode()
         return _dump(document)
     except _ENCODE_ERRORS as error:
         raise InvalidRequestError(f"{_culprit(document)}: {_why(error)}") from error
@@ -154,13 +156,9 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
 _LONG_LIST = 5_000
 
 
-def _is_long(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > _LONG_LIST
-
-
 def _encode_parts(value: Any) -> str:
     """Encode a value in parts: one call holds the interpreter's lock, also in a thread."""
-    if not _is_long(value):
+    if not isinstance(value, list) or len(value) <= _LONG_LIST:
         return _encode(value)
     slices = (value[i : i + _LONG_LIST] for i in range(0, len(value), _LONG_LIST))
     return f"[{','.join([_encode(part)[1:-1] for part in slices])}]"

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from berlin.errors import (
@@ -20,7 +19,7 @@ from berlin.errors import (
     ServiceError,
 )
 from berlin.wire.error_words import STATUS_OF, class_of_words, error_class_for_status
-from berlin.wire.json import DECODE_ERRORS, encode_body
+from berlin.wire.json import decoded_or_none, encode_body
 from berlin.wire.pointer import first_at
 from berlin.wire.retry_after import parse_reset, parse_retry_after
 from berlin.wire.snippet import snippet
@@ -34,13 +33,13 @@ EXPLANATIONS = tuple(
 )
 """The usual places of error messages, unless a recipe says otherwise."""
 
+MAX_ERROR_VALUES = 10_000
+"""If the JSON of an error has more values, it is shown as text."""
+
 
 def describe_error(body: bytes, pointers: tuple[tuple[str, ...], ...]) -> str:
     """Return the message at one of the pointers in an error answer, or the answer's beginning."""
-    try:
-        document = msgspec.json.decode(body)
-    except DECODE_ERRORS:
-        return snippet(body)
+    document = decoded_or_none(body, MAX_ERROR_VALUES)
     message = first_at(document, pointers)
     return snippet(message if isinstance(message, str) else body)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from berlin.errors import InvalidRequestError
+from berlin.errors import ConfigurationError, InvalidRequestError
 from berlin.language.step import CompiledStep, Step
 from berlin.language.tables.parts import file_values
 from berlin.language.values.form import File, encode_multipart
@@ -21,6 +21,20 @@ def header_of(name: str, text: str, value: str, found: frozenset[str] = frozense
     sent = step.request({"prompt": value, "token": value, **dict.fromkeys(found, value)}, {})
     header = sent.headers[name]
     return header if isinstance(header, str) else header.reveal()
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\ud800b"])
+def test_no_header_that_is_sent_differently(value: str) -> None:
+    """A value that a header cannot carry is refused, not sent without a part of it."""
+    with pytest.raises(InvalidRequestError, match="header X-A would contain"):
+        header_of("X-A", "{prompt}", value)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding"])
+def test_no_framing(name: str) -> None:
+    """Where a body ends is not said by a recipe."""
+    with pytest.raises(ConfigurationError, match="belongs to HTTP itself"):
+        header_of(name, "1", "")
 
 
 @pytest.mark.parametrize("value", ["a; admin=1", "a, b", 'a"b', "a\\b"])

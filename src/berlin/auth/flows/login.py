@@ -6,8 +6,10 @@ web page. Later steps may use what earlier ones took. Cookies are kept between t
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,8 +25,16 @@ from berlin.errors import (
     MissingCredentialsError,
     ProtocolError,
 )
-from berlin.language.step import SESSION_NAMES, CompiledStep, Let, Step, compile_steps
+from berlin.language.step import (
+    MAX_STEP_VALUES,
+    SESSION_NAMES,
+    CompiledStep,
+    Let,
+    Step,
+    compile_steps,
+)
 from berlin.language.values.functions import make_values, totp
+from berlin.transport.sender import LONG_BYTES
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.framings.contract import BOM
 from berlin.wire.html import is_page
@@ -131,9 +141,12 @@ class LoginFlow:
                 raise ProtocolError(error.message) from error
             account = values.get("account", "")
             response, good = await _send(step.step, request, send, cookies, account)
-            document = read_answer(response, account, where, good, json=step.needs_json)
-            said = outline(document)
-            taken |= step.take(response, document, cookies)
+            read = partial(_read, step, response, account, where, good, cookies)
+            if len(response.body) > LONG_BYTES:
+                said, found = await asyncio.to_thread(read)
+            else:
+                said, found = read()
+            taken |= found
             last = step is steps[-1]
             for name, value in taken.items():
                 if not last and not isinstance(value, str | int | float):
@@ -141,6 +154,19 @@ class LoginFlow:
                         f"{where}: {step.step.path} gave no {name}; it says: {said}"
                     )
         return parse_grant(taken, time.time(), said, where, _place_of_token(steps))
+
+
+def _read(
+    step: CompiledStep,
+    response: HttpResponse,
+    account: str,
+    where: str,
+    good: tuple[int, ...],
+    cookies: dict[str, str],
+) -> tuple[str, dict[str, Any]]:
+    """Return what a response says, in outline, and the values that the step takes from it."""
+    document = read_answer(response, account, where, good, json=step.needs_json)
+    return outline(document), step.take(response, document, cookies)
 
 
 async def _send(
@@ -222,7 +248,7 @@ def read_answer(
     is_good = response.status in good if good else 200 <= response.status < 300
     if not is_good:
         raise error_from_answer(response.status, response.headers, f"{said} (at {where})")
-    document = decoded_or_none(response.body.removeprefix(BOM))
+    document = decoded_or_none(response.body.removeprefix(BOM), MAX_STEP_VALUES)
     if not isinstance(document, dict):
         if not json:
             return {}

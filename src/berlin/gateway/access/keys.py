@@ -7,9 +7,9 @@ import hashlib
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, Unpack
+from typing import Any, Literal, Protocol, TypeAlias, Unpack
 
 import msgspec
 
@@ -66,6 +66,9 @@ class Row(msgspec.Struct, frozen=True):
             )
         return found
 
+
+Stored: TypeAlias = tuple[Any, ...]
+"""The columns of a row, as they are in the file."""
 
 Change: TypeAlias = Callable[[list[Row]], Iterable[Row]]
 """Returns the new or changed rows, from all rows as they are."""
@@ -208,14 +211,14 @@ class KeyFile:
             naming_file(self._path),
             contextlib.closing(open_for_reading(self._path, BUSY_TIMEOUT_S)) as database,
         ):
-            return read_rows(database)
+            return [*read_rows(database).values()]
 
     def change(self, change: Change) -> None:
         """Change keys; see `KeyTable`."""
         if not self._path.exists() and not list(change([])):
             return
         with naming_file(self._path), open_for_writing(self._path, BUSY_TIMEOUT_S) as database:
-            for row in change(read_rows(database)):
+            for row in change([*read_rows(database).values()]):
                 values = msgspec.structs.asdict(row.key)
                 values |= {name: msgspec.json.encode(values[name]).decode() for name in _LISTS}
                 values |= {"digest": row.digest, "old_digest": row.old_digest}
@@ -239,8 +242,13 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def read_rows(database: sqlite3.Connection, where: str = "TRUE") -> list[Row]:
+def read_rows(
+    database: sqlite3.Connection, where: str = "TRUE", known: Mapping[Stored, Row] = {}
+) -> dict[Stored, Row]:
     """Return the keys that match an SQL condition, in order of creation.
+
+    Args:
+        known: what was returned before; a key that has not changed is not parsed again.
 
     Raises:
         sqlite3.Error: if the file cannot be read.
@@ -248,18 +256,20 @@ def read_rows(database: sqlite3.Connection, where: str = "TRUE") -> list[Row]:
     """
     found = version(database)
     if found == 0:  # another process is just creating it
-        return []
+        return {}
     columns = _FIRST_COLUMNS if found == 1 else ("old_digest", *Key.__struct_fields__)
-    rows = []
-    for stored, *values in database.execute(
+    stored = database.execute(
         f"SELECT digest, {', '.join(columns)} FROM keys WHERE {where} ORDER BY created_at, rowid"  # noqa: S608  # constants
-    ):
-        fields = dict(zip(columns, values, strict=True))
-        for name in _LISTS & fields.keys():
-            fields[name] = msgspec.json.decode(fields[name], type=tuple[str, ...])
-        old = fields.pop("old_digest", None)
-        rows.append(Row(msgspec.convert(fields, Key), stored, old))
-    return rows
+    )
+    return {values: known.get(values) or _row(columns, *values) for values in stored}
+
+
+def _row(columns: tuple[str, ...], digest: bytes, *values: Any) -> Row:
+    fields = dict(zip(columns, values, strict=True))
+    for name in _LISTS & fields.keys():
+        fields[name] = msgspec.json.decode(fields[name], type=tuple[str, ...])
+    old = fields.pop("old_digest", None)
+    return Row(msgspec.convert(fields, Key), digest, old)
 
 
 _LISTS = {"models", "scopes", "limits"}

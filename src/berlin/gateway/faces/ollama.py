@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,8 @@ from berlin.formats.ollama.encoder import now_rfc3339
 from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
 from berlin.formats.ollama.request import load_reason
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import Face, Route, describe_models
+from berlin.gateway.face import Face, Route, describe_models, json_body
+from berlin.wire.json import encode_value
 
 OLLAMA_VERSION = "0.12.10"
 """The version of Ollama whose API this is. Clients check it: Copilot requires 0.6.4 or later."""
@@ -58,17 +60,17 @@ def _decode(format: OllamaChatFormat, is_chat: bool, body: bytes) -> ClientCall 
 
 
 async def _tags(gateway: Gateway, request: web.Request) -> web.StreamResponse:
-    models = await describe_models(gateway, request, partial(_describe, gateway))
-    return web.json_response({"models": models})
+    return json_body(await describe_models(gateway, request, partial(_list, gateway, {})))
 
 
 async def _running(gateway: Gateway, request: web.Request) -> web.StreamResponse:
     """Report every model as running."""
     ready = {"expires_at": "9999-12-31T23:59:59Z", "size_vram": 0}
-    models = await describe_models(
-        gateway, request, lambda name: {**_describe(gateway, name), **ready}
-    )
-    return web.json_response({"models": models})
+    return json_body(await describe_models(gateway, request, partial(_list, gateway, ready)))
+
+
+def _list(gateway: Gateway, more: Mapping[str, Any], names: Iterable[str]) -> bytes:
+    return encode_value({"models": [{**_describe(gateway, name), **more} for name in names]})
 
 
 async def _show(gateway: Gateway, request: web.Request) -> web.StreamResponse:

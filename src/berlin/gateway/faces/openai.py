@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,8 @@ from berlin.formats.contract import Format
 from berlin.formats.openai.completions import OpenAICompletionsFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import ID, Face, Route, describe_models
+from berlin.gateway.face import ID, Face, Route, describe_models, json_body
+from berlin.wire.json import encode_value
 
 
 def _chat(gateway: Gateway, request: web.Request, format: Format) -> Awaitable[web.StreamResponse]:
@@ -21,16 +22,20 @@ def _chat(gateway: Gateway, request: web.Request, format: Format) -> Awaitable[w
 
 
 async def _models(gateway: Gateway, request: web.Request) -> web.StreamResponse:
-    models = await describe_models(gateway, request, partial(_describe, gateway))
+    return json_body(await describe_models(gateway, request, partial(_list, gateway)))
+
+
+def _list(gateway: Gateway, names: Iterable[str]) -> bytes:
+    models = [_describe(gateway, name) for name in names]
     listed: dict[str, Any] = {"object": "list", "data": models, "has_more": False}
     if models:
         listed |= {"first_id": models[0]["id"], "last_id": models[-1]["id"]}
-    return web.json_response(listed)
+    return encode_value(listed)
 
 
 async def _model(gateway: Gateway, request: web.Request) -> web.StreamResponse:
     asked = request[ID]
-    if asked not in await describe_models(gateway, request, str):
+    if not await describe_models(gateway, request, lambda names: asked in names):
         raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
     return web.json_response(_describe(gateway, asked))
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import get_args
 
+import msgspec
 from aiohttp import web
 
 from berlin.errors import InvalidRequestError, UnavailableError
 from berlin.gateway.chat import Gateway
+from berlin.gateway.face import json_body
 from berlin.gateway.observe.visit import VISIT
 from berlin.gateway.refusals import HttpFault
-from berlin.ledger.figures import Grouping, Query, usage_resource
+from berlin.ledger.figures import Figures, Grouping, Query, total_of, usage_resource
 from berlin.ledger.period import parse_time
 from berlin.routing.counters.calendar import zone_of
+from berlin.wire.json import encode_value
 
 DAYS = 30
+# More groups are described in a thread, so that the loop is not blocked.
+MANY_GROUPS = 500
+MAX_GROUPS = 10_000
+"""The most groups in one answer; its total has all of them."""
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -34,11 +43,18 @@ async def show_usage(gateway: Gateway, request: web.Request) -> web.StreamRespon
     query = _parse(request, "" if key is None else key.id)
     try:
         groups = await gateway.ledger.sums(query)
+        total = None
+        if len(groups) == MAX_GROUPS:
+            total = total_of(await gateway.ledger.sums(msgspec.structs.replace(query, by=None)))
     except UnavailableError as error:  # where the database is, is for the log only
         _log.warning("usage.unavailable request=%s: %s", request[VISIT].id, error)
         raise UnavailableError("the ledger cannot be read at present; try again") from None
-    body = usage_resource(groups, query, gateway.ledger.currency)
-    return web.json_response(body)
+    work = partial(_encode, groups, query, gateway.ledger.currency, total)
+    return json_body(await asyncio.to_thread(work) if len(groups) > MANY_GROUPS else work())
+
+
+def _encode(groups: list[Figures], query: Query, currency: str, total: Figures | None) -> bytes:
+    return encode_value(usage_resource(groups, query, currency, total))
 
 
 def _parse(request: web.Request, key: str) -> Query:
@@ -66,4 +82,4 @@ def _parse(request: web.Request, key: str) -> Query:
     until = time_of("until", zone)
     if until is not None and until <= since:
         raise InvalidRequestError.about("until", "is not after since")
-    return Query(by=by, since=since, until=until, key=key, zone=zone)  # type: ignore[arg-type]  # checked above
+    return Query(by=by, since=since, until=until, key=key, zone=zone, most=MAX_GROUPS)  # type: ignore[arg-type]  # checked above

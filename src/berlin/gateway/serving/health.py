@@ -53,7 +53,8 @@ async def _metrics(gateway: Gateway, request: web.Request) -> web.Response:
     if gateway.metrics is None:
         return web.Response()
     update_gauges(gateway)
-    body, content_type = gateway.metrics.render()
+    # Text of megabytes, if there are very many providers.
+    body, content_type = await asyncio.to_thread(gateway.metrics.render)
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 import berlin
 from berlin.errors import BerlinError
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import model_names
+from berlin.gateway.face import of_models
 
 RUNNING = "Berlin is running. Open this address in a browser to see how programs connect.\n"
 MAX_MODELS = 200
@@ -44,17 +44,14 @@ async def show_page(gateway: Gateway, request: web.Request) -> web.Response:
     """Show what the gateway is, its models, and how each client connects."""
     if "text/html" not in request.headers.get("Accept", ""):
         return web.Response(text=RUNNING, headers=HEADERS)
-    text = render(_address(request), await _models(gateway, request))
-    return web.Response(text=text, content_type="text/html", headers=HEADERS)
-
-
-async def _models(gateway: Gateway, request: web.Request) -> list[str] | None:
-    """Return the models that the client may use; `None` if a required key is missing."""
+    address = _address(request)
     try:
         caller = await gateway.guard.identify(request, "models")
     except BerlinError:
-        return None
-    return list(model_names(gateway, caller))
+        text = render(address, None)
+    else:
+        text = await of_models(gateway, caller, lambda names: render(address, list(names)))
+    return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
 
 def render(address: str, models: list[str] | None) -> str:

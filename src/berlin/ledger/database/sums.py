@@ -42,6 +42,9 @@ def statement(query: Query, dialect: str) -> Select[Any]:
     for column, name in ((_columns.key, query.key), (_columns.user, query.user)):
         if name is not None:
             found = found.where(column == name)
+    if query.most is not None and query.by not in (None, "day"):
+        highest = (func.coalesce(_SUMS["cost_nanos"], 0).desc(), _SUMS["requests"].desc())
+        found = found.order_by(*highest, *groups).limit(query.most)
     return found
 
 

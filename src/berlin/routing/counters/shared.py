@@ -117,9 +117,10 @@ class SharedCounters:
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None and keeping.get_loop() is asyncio.get_running_loop():
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
         await self._remote.aclose()
 
     def _shared(self, claims: Sequence[Claim]) -> Sequence[Claim]:
@@ -176,7 +177,8 @@ class SharedCounters:
         self._remote.settle(id, owed, done)
 
     def _keep_up(self) -> None:
-        if self._keeping is None or self._keeping.done():
+        keeping = self._keeping
+        if keeping is None or keeping.done() or keeping.get_loop().is_closed():
             with contextlib.suppress(RuntimeError):  # without a loop the next reservation does it
                 self._keeping = asyncio.get_running_loop().create_task(self._keep())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -82,6 +83,7 @@ class SqliteCounters(Resting):
         self._tidy_at = 0.0
         self._file: _File | None = None
         self._waiting: list[_Job] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._locked_until: float | None = None
@@ -163,6 +165,8 @@ class SqliteCounters(Resting):
         if self.rests:
             return None
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what another loop was to do later may never happen
+            self._loop, self._timer, self._retry, self._in_thread = loop, None, None, None
         done: asyncio.Future[_T | None] = loop.create_future()
 
         def answer(reply: _T | None) -> None:
@@ -259,6 +263,7 @@ class _File:
         self._version = -1
         self._file = _connect(path)
         try:
+            self._stat = path.stat()
             self.shorten()
             self._file.execute("PRAGMA busy_timeout = 0")
         except BaseException:
@@ -334,7 +339,13 @@ class _File:
         return {name for name, at in self._owners.items() if now - OWNER_EXPIRES_S < at <= now}
 
     def tidy(self, now: float, wall: float) -> None:
-        """Delete owners that are gone, days and months that are over, and empty windows."""
+        """Delete owners that are gone, days and months that are over, and empty windows.
+
+        Raises:
+            OSError: if the file was deleted or replaced, so that others count in another one.
+        """
+        if not os.path.samestat(self._stat, self._path.stat()):
+            raise OSError("it was replaced")
         self._counters.clear()
         gone = (now - OWNER_EXPIRES_S, now)
         self._file.execute("DELETE FROM owners WHERE seen_at <= ? OR seen_at > ?", gone)

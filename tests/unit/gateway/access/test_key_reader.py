@@ -195,3 +195,17 @@ def test_bad_file_at_the_start(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(ConfigurationError, match="chmod 600"):
         KeyReader(path)
+
+
+def test_unchanged_keys_are_not_parsed_again(door: Door) -> None:
+    """After a change the reader parses what has changed: with 10,000 keys that is little work."""
+    tokens = [door.add(f"k{n}") for n in range(3)]
+    kept = [door.reader.find(token) for token in tokens]
+    assert door.store.revoke("k1")
+    door.monotonic.now += 0.25
+    assert [door.reader.find(token) is key for token, key in zip(tokens, kept, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
+    assert door.who(tokens[1]) is None

@@ -284,6 +284,53 @@ async def test_what_was_used_without_the_file(tmp_path: Path, clock: Clock) -> N
     await other.aclose()
 
 
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_a_file_that_was_deleted(tmp_path: Path, clock: Clock, is_new: bool) -> None:
+    """After a minute at most, a process counts again in the file that the others count in."""
+    one, two = (
+        SharedCounters(SqliteCounters(tmp_path / "c", clock, clock.wall), owner=owner)
+        for owner in ("one", "two")
+    )
+    claim = Claim("k", Calendar("day"), 9)
+    await reserve(one, "a", claim)
+    for part in tmp_path.glob("c*"):
+        part.unlink()
+    if is_new:
+        await reserve(two, "b", claim)
+    clock.now += 61.0
+    assert (await reserve(one, "c", claim)).shared_at is None
+    one._remote._rests_until = 0.0  # type: ignore[attr-defined]
+    assert (await reserve(one, "d", claim)).used == (1 + is_new,)
+    assert (await reserve(two, "e", claim)).used == (2 + is_new,)
+    await one.aclose()
+    await two.aclose()
+
+
+def test_a_loop_that_ended_while_the_file_was_locked(tmp_path: Path) -> None:
+    """What a loop was to do later does not keep the next one waiting."""
+    remote = SqliteCounters(tmp_path / "c")
+    counters = SharedCounters(remote)
+    claim = Claim("k", MINUTE, 9)
+    other = sqlite3.connect(tmp_path / "c", isolation_level=None)
+
+    async def give_up() -> None:
+        await reserve(counters, "a", claim)
+        other.execute("BEGIN IMMEDIATE")
+        asking = asyncio.create_task(counters.reserve("b", [claim]))
+        while remote._retry is None:
+            await asyncio.sleep(0)
+        assert not asking.done()
+
+    async def go_on() -> None:
+        assert (await reserve(counters, "c", claim)).shared_at is not None
+        assert counters._keeping in asyncio.all_tasks()  # this process is still heard of
+        await counters.aclose()
+
+    asyncio.run(give_up())
+    other.close()
+    asyncio.run(go_on())
+
+
 def test_memory_is_bounded(clock: Clock) -> None:
     """A window has a bounded number of slots, however many requests there are."""
     counters = MemoryCounters(clock, clock.wall)

@@ -16,6 +16,7 @@ from berlin.auth.flows.oauth2.endpoint import TokenClient, read_grant
 from berlin.auth.flows.oauth2.redirect import RedirectListener, parameters_of
 from berlin.auth.grant import Grant, jwt_claims
 from berlin.errors import AuthenticationError, ProtocolError
+from berlin.language.step import MAX_STEP_VALUES
 from berlin.types import HttpResponse
 from berlin.wire.json import decoded_or_none
 from berlin.wire.snippet import snippet
@@ -116,7 +117,7 @@ def _check_identity(
     """Check the audience of the token. It came directly from the token endpoint over TLS, so its
     signature need not be checked (OpenID Connect Core 1.0, 3.1.3.7).
     """
-    document = decoded_or_none(response.body)
+    document = decoded_or_none(response.body, MAX_STEP_VALUES)
     token = document.get("id_token") if isinstance(document, dict) else None
     if token is None:
         return

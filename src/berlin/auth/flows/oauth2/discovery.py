@@ -10,6 +10,7 @@ import msgspec
 from berlin.auth.contract import Send
 from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.errors import BerlinError, ConfigurationError, ProtocolError, RequestRejectedError
+from berlin.language.step import MAX_STEP_VALUES
 from berlin.types import HttpRequest, is_loopback
 from berlin.wire.json import decoded_or_none
 from berlin.wire.snippet import snippet
@@ -131,7 +132,7 @@ def _read(body: bytes, issuer: str) -> Endpoints:
     if len(body) > MAX_METADATA_BYTES:
         raise ProtocolError(f"the metadata of {issuer} are longer than {MAX_METADATA_BYTES} bytes")
     try:
-        found = msgspec.convert(decoded_or_none(body), _Metadata)
+        found = msgspec.convert(decoded_or_none(body, MAX_STEP_VALUES), _Metadata)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"the metadata of {issuer}: {error}") from error
     # RFC 8414, 3.3: otherwise one server could impersonate another (mix-up attack).

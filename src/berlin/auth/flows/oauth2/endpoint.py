@@ -15,6 +15,7 @@ from berlin.auth.flows.oauth2.sign import sign
 from berlin.auth.flows.oauth2.table import JWT_BEARER_GRANT, OAuth2Map
 from berlin.auth.grant import UNTAKEN, Grant, parse_grant
 from berlin.errors import ProtocolError, ServiceUnavailableError
+from berlin.language.step import MAX_STEP_VALUES
 from berlin.language.values.form import encode_form
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.json import decoded_or_none
@@ -126,7 +127,7 @@ def error_of(response: HttpResponse) -> str:
 
     Some services send it with status 200 (docs.github.com: device flow).
     """
-    document = decoded_or_none(response.body)
+    document = decoded_or_none(response.body, MAX_STEP_VALUES)
     if not isinstance(document, dict) or "access_token" in document:
         return ""
     error = document.get("error")

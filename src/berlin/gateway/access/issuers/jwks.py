@@ -21,6 +21,8 @@ FRESH_S = 600.0
 ASK_EVERY_S = 5.0
 TIMEOUT_S = 5.0
 MAX_BYTES = 512 * 1024
+MAX_KEYS = 100
+"""More are not read: a token without the id of its key is tried with each."""
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -108,7 +110,7 @@ class PublicKeys:
         if response.status != 200:
             raise ProtocolError(f"{url} answers {response.status}")
         try:
-            return msgspec.json.decode(response.body, type=_Set).keys
+            return msgspec.json.decode(response.body, type=_Set).keys[:MAX_KEYS]
         except msgspec.DecodeError as error:
             raise ProtocolError(f"{url}: {error}") from error
 

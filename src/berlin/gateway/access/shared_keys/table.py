@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -66,6 +68,10 @@ async def create(connection: Any) -> None:
 async def rows(connection: Any) -> list[Row]:
     """Return all keys, in order of creation."""
     found = await connection.fetch("SELECT digest, old_digest, key FROM berlin_keys")
+    return await asyncio.to_thread(_parse, found)
+
+
+def _parse(found: Iterable[Any]) -> list[Row]:
     keys = [
         Row(msgspec.json.decode(row["key"], type=Key), row["digest"], row["old_digest"])
         for row in found
