@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable
@@ -291,6 +292,10 @@ class _Guess:
         if _PLACEHOLDER_LIKE.search(value):
             self._note(place[:-1], f"{GUESS}: {place[-1]} was left out; it has braces in it")
             return DROP
+        if place == ("chat", "body") and (written := self._in_xml(value)):
+            self._used.add("prompt")
+            self._note(place, f"{GUESS}: the prompt is part of a longer text")
+            return value.replace(written, "{xml:{prompt}}", 1)
         if len(self._prompt) > 2 and said_as(self._prompt, [value]):
             self._used.add("prompt")
             self._note(place, f"{GUESS}: the prompt is part of a longer text")
@@ -298,6 +303,15 @@ class _Guess:
                 self._prompt, "{prompt}", 1
             )
         return value
+
+    def _in_xml(self, text: str) -> str:
+        """Return the prompt as an XML document writes it; `""` if it is not in one."""
+        if len(self._prompt) < 3 or not text.lstrip("\ufeff \t\r\n").startswith("<"):
+            return ""
+        plain_text = html.escape(self._prompt, quote=False)
+        forms = [html.escape(self._prompt), plain_text.replace('"', "&quot;"), plain_text]
+        forms += [forms[1].replace("'", "&apos;"), self._prompt]
+        return next((form for form in forms if form in text), "")
 
     def _varies(self, tree: Any) -> bool:
         """Whether a document contains the prompt, a value that was taken, or one that is lost."""
