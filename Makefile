@@ -10,6 +10,8 @@ BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 PROMPT ?= What is Berlin?
 export UV_NO_PROGRESS := 1
+# As pip does: behind a company's proxy only the system knows its certificate.
+export UV_SYSTEM_CERTS ?= 1
 
 # Compiled on install: an uncompiled import is several times slower.
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python --compile-bytecode

@@ -10,6 +10,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from support.program_guarantees import PROGRAM_GUARANTEES
 from support.token_processes import Workers, redis_server, workers
 from support.token_service import TokenService, strict_settings
 from support.user_guarantee import two_users
+
+LIFETIME_S = 2.0
+"""How long a token lives whose expiry is waited for."""
 
 
 def _check(service: TokenService, expected_logins: int, reports: list[dict[str, Any]]) -> list[str]:
@@ -97,7 +101,7 @@ async def redis_expiry(folder: Path) -> Outcome:
 async def file_rotating(folder: Path) -> Outcome:
     """Rotating refresh tokens over 8 processes with the file store: nobody is logged out."""
     async with (
-        TokenService(lifetime=2, rotate=True, login_takes=0.2) as service,
+        TokenService(lifetime=LIFETIME_S, rotate=True, login_takes=0.2) as service,
         workers(8, service, folder, "file") as all_of_them,
     ):
         return await _rotations(service, all_of_them, 5, "8 processes, rotating refresh, file")
@@ -107,7 +111,7 @@ async def redis_rotating(folder: Path) -> Outcome:
     """Rotating refresh tokens over 8 replicas with Redis: nobody is logged out."""
     async with (
         redis_server(folder / "redis") as redis,
-        TokenService(lifetime=2, rotate=True, login_takes=0.2) as service,
+        TokenService(lifetime=LIFETIME_S, rotate=True, login_takes=0.2) as service,
         workers(8, service, folder, redis.url) as all_of_them,
     ):
         return await _rotations(service, all_of_them, 50, "8 replicas, rotating refresh, Redis")
@@ -190,11 +194,18 @@ async def _rotations(
 ) -> Outcome:
     reports = await all_of_them.ask(requests)
     for _ in range(3):
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(LIFETIME_S + 0.2)
         reports += await all_of_them.ask(requests)
     problems = _check(service, 1, reports)
-    if len(service.refreshes) != 3:
+    if len(service.refreshes) < 3:
         problems.append(f"{len(service.refreshes)} refreshes instead of 3")
+    # On a busy machine a round may take longer than a token lives, and needs one more.
+    issued = [*service.logins, *service.refreshes]
+    problems += [
+        f"a token was replaced after {after - before:.2f} s"
+        for before, after in pairwise(issued)
+        if after - before < 0.75 * LIFETIME_S  # it is renewed when 80 % of its life are over
+    ]
     return Outcome(f"{tried}, 3 expiries", len(service.logins), problems)
 
 

@@ -13,9 +13,10 @@ They are described in docs/python.md.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from berlin._version import __version__ as __version__
+
+TYPE_CHECKING = False  # as type checkers know it, without the import of `typing`
 
 if TYPE_CHECKING:
     from berlin import errors
@@ -118,7 +119,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "errors":
         return import_module("berlin.errors")
     if name not in __all__:

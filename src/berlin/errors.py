@@ -31,6 +31,7 @@ BerlinError (a RuntimeError)
     ├── RedirectError             it answers with a redirect, which is never followed
     └── ProtocolError             the bytes do not match the recipe
         ├── EmptyResponseError    a clean end without any answer
+        ├── InvalidAnswerError    the model wrote no valid tool call or JSON, twice
         └── TruncatedStreamError  the answer was cut off
 
 Each class says how it may be handled: `retryable` (the same request may be sent again, if no text
@@ -398,6 +399,16 @@ class EmptyResponseError(ProtocolError):
     """The answer ended cleanly without any text (not even empty) or finish reason."""
 
     code = "upstream_empty"
+
+
+class InvalidAnswerError(ProtocolError):
+    """The answer lacks the tool call or the JSON that the request requires, also when asked again.
+
+    The service works: it is the model that did not write what it was asked for.
+    """
+
+    blames_service = False
+    code = "invalid_answer"
 
 
 class TruncatedStreamError(ProtocolError):

@@ -42,6 +42,7 @@ def open_provider(
     config: Config,
     given: Overrides = Overrides(),  # noqa: B008  # frozen
     max_retries: int | None = None,
+    settings: Settings | None = None,
 ) -> ChatProvider:
     """Return a provider of a configuration by its name.
 
@@ -50,6 +51,7 @@ def open_provider(
     Args:
         given: settings that take precedence over the configuration.
         max_retries: how often a request that failed before its first event is sent again.
+        settings: its settings, if they are resolved already.
 
     Raises:
         ConfigurationError: if there is none with that name, or its settings are invalid.
@@ -68,7 +70,8 @@ def open_provider(
         _refuse_settings(name, given, max_retries)
         provider = make_of_class(name, mine.class_, mine.options)
         return provider if limit is None else limit(provider)
-    return RecipeProvider(resolve_settings(name, config, given), max_retries, limit)
+    settings = settings or resolve_settings(name, config, given)
+    return RecipeProvider(settings, max_retries, limit)
 
 
 def open_users(name: str, config: Config) -> Retry:

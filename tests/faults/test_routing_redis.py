@@ -50,6 +50,8 @@ async def redis(
     """A Redis of its own, which a busy machine may make slow."""
     if "R04" not in request.node.name:
         monkeypatch.setattr("berlin.routing.shared.server.OPERATION_TIMEOUT_S", 5.0)
+    monkeypatch.setattr("berlin.routing.shared.server.LOST_S", HOLD_S)
+    monkeypatch.setattr("berlin.routing.counters.shared.PAY_AGAIN_S", 60.0)
     COUNTERS.clear()
     async with redis_server(tmp_path / "redis") as server:
         yield server
@@ -576,6 +578,39 @@ async def test_R07_R14_nothing_passes_until_all_have_asked(redis: Redis) -> None
         assert (refused.used, refused.wait_s > 2 * HOLD_S) == (95, True)
 
 
+@pytest.mark.parametrize("first", ["new", "settles"])
+async def test_R07_R14_idle_processes_report_by_themselves(redis: Redis, first: str) -> None:
+    """When Redis was restarted empty, nothing passes until idle processes have looked at it: not
+    for a process that has seen nothing, and not after a settlement that knows less than they."""
+
+    async def before(begins: float) -> int:
+        return 0
+
+    claim = Claim("c", DAY, 100, 10, before=before)
+    small = Claim("c", DAY, 100, 5, before=before)
+    rate = Claim("r", Sliding(60.0), 3, kept=True)
+    async with shared(redis) as one, shared(redis) as two, shared(redis) as three:
+        idle, second, new = (counters(each, f"p{n}") for n, each in enumerate((one, two, three)))
+        running = await passed(second, "a", claim, rate)
+        idle.settle(await passed(idle, "b", claim, rate), {"c": 85})
+        await settled(one)
+        await lose(redis, "emptied", one, two)
+        if first == "settles":
+            second.settle(running, {"c": 10})
+            await settled(two)
+        else:
+            assert await second._remote.report()
+        held = await new.reserve("c", [rate, small])
+        assert isinstance(held, Refusal)
+        assert 0 < held.wait_s <= HOLD_S
+        assert await idle._remote.report()
+        await asyncio.sleep(held.wait_s)
+        assert (await passed(new, "d", small, rate)).used == (100, 3)
+        assert isinstance(await new.reserve("e", [rate]), Refusal)
+        assert await idle._remote.report()  # once is enough
+        assert isinstance(await idle.reserve("f", [small]), Refusal)
+
+
 async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
     """What was seen longer ago than a window is not counted again."""
     short = Claim("c", Sliding(0.05), 10, 3)
@@ -584,6 +619,7 @@ async def test_r07_counts_of_another_minute_or_day(redis: Redis) -> None:
         await passed(first, "a", short)
         await lose(redis, "emptied", one)
         await asyncio.sleep(0.06)
+        assert not await first._remote.report()
         assert (await passed(first, "b", short)).used == (3,)
 
 

@@ -20,6 +20,8 @@ DESCRIPTORS = 12
 MEMORY_KIB = 48 * 1024
 # A store that failed is left alone for this long at most.
 RESTS_S = 3.0
+# A line of the log, or a login, is seen here so much later at most.
+LATE_S = 1.0
 WINDOW_S = 60.0
 ANSWERED = (200, 429, 503)
 
@@ -164,17 +166,36 @@ def _near_outage(evidence: Evidence, at: float) -> bool:
     return any(start - 1 <= at <= end + RESTS_S + LIFETIME_S for start, end in evidence.outages)
 
 
+def _without_store(evidence: Evidence, at: float) -> bool:
+    """Return whether a worker that logged in at that time had said that the store has failed."""
+    return any(
+        failed - LATE_S <= at <= failed + RESTS_S + LATE_S
+        for host in evidence.hosts
+        for failed in host.without_store_at
+    )
+
+
 def _logins(evidence: Evidence) -> Finding:
-    """A login is due when the token before has expired, or when Redis has lost it."""
-    needless = [
-        f"{at - before:.2f} s after the one before"
+    """A login is due when the token before has expired, or when Redis has lost it.
+
+    A worker that cannot use the token store in time logs in by itself, and says so: that login is
+    not one of those that the others share, whichever of two it is.
+    """
+    early = [
+        (before, at)
         for before, at in pairwise(evidence.logins)
         if at - before < LIFETIME_S * 0.9 and not _near_outage(evidence, at)
+    ]
+    needless = [
+        f"{at - before:.2f} s after the one before"
+        for before, at in early
+        if not (_without_store(evidence, before) or _without_store(evidence, at))
     ]
     return _finding(
         "logins: one for each expiry, over all workers and hosts",
         needless,
-        f"{len(evidence.logins)} logins of a token that lives {LIFETIME_S:g} s",
+        f"{len(evidence.logins)} logins of a token that lives {LIFETIME_S:g} s, "
+        f"{len(early) - len(needless)} by workers whose log says that the store has failed",
     )
 
 
@@ -200,13 +221,13 @@ def _rates(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _budgets(evidence: Evidence) -> Iterable[Finding]:
-    """What a killed worker's requests have used is what the service would have answered."""
-    whole = {seen.id: seen.tokens for seen in evidence.seen}
+    """What a killed worker's requests have used is what the service had sent them."""
+    sent = {seen.id: seen.tokens for seen in evidence.seen}
     used: dict[str, list[int]] = defaultdict(list)
     killed: dict[str, int] = defaultdict(int)
     for row in evidence.rows:
         interrupted = row.outcome == "interrupted"
-        used[row.key].append(whole.get(row.id, 0) if interrupted else row.tokens)
+        used[row.key].append(sent.get(row.id, 0) if interrupted else row.tokens)
         killed[row.key] += interrupted
     for key, budget in evidence.budgets.items():
         spent, largest = sum(used[key]), max(used[key], default=0)

@@ -31,6 +31,7 @@ class Host:
         url: its URL.
         said: the lines that it has written to stderr.
         killed_at: when its workers were killed, on the monotonic clock.
+        without_store_at: when one of them said that the token store has failed.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Host:
         self.url = f"http://{place.address}:{PORT + (0 if place.command else number)}"
         self.said: list[str] = []
         self.killed_at: list[float] = []
+        self.without_store_at: list[float] = []
         self._place = place
         self._workers = workers
         self._environ = environ
@@ -117,3 +119,5 @@ class Host:
         assert self._process is not None
         while line := await reader(self._process.stderr).readline():
             self.said.append(line.decode("utf-8", "replace"))
+            if "tokens.store_failed" in self.said[-1]:
+                self.without_store_at.append(time.monotonic())

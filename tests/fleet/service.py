@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from secrets import token_hex
 
 import msgspec
@@ -14,22 +15,29 @@ from support.chat_service import Answer, ChatService, Piece, Request
 LIFETIME_S = 10.0
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """A request that the service has answered.
+class Seen(msgspec.Struct):
+    """A request that the service answers.
 
     Attributes:
         id: the gateway's id of it.
         key: the name of the client's key, which the prompt begins with.
         sent_at: when the client sent it, on the monotonic clock; the prompt's second word.
         at: when it arrived here, on the same clock: the gateway admitted it in between.
-        tokens: how many it has with its whole answer, as Berlin estimates them.
+        prompt: the characters of its prompt.
+        sent: the characters of what was sent of its answer.
     """
 
     id: str
     key: str
     sent_at: float
     at: float
-    tokens: int
+    prompt: int
+    sent: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """What it has used so far, as Berlin estimates it."""
+        return estimate_tokens(self.prompt) + estimate_tokens(self.sent)
 
 
 class Service(ChatService):
@@ -46,7 +54,7 @@ class Service(ChatService):
         self.logged_in_at: list[float] = []
         self._issued: dict[str, float] = {}
         self.on_chat = self._admit
-        self.pieces = _echo
+        self.pieces = self._echo
 
     async def listen(self, address: str) -> None:
         """Listen on another address too; the URL becomes that one's."""
@@ -71,13 +79,14 @@ class Service(ChatService):
         prompt = str(request.json["prompt"])
         key, sent_at, *_ = prompt.split(" ")
         id = headers.get("x-request-id", token_hex(4))
-        # The answer repeats the prompt.
-        used = 2 * estimate_tokens(len(prompt))
-        self.log.append(Seen(id, key, float(sent_at), now, used))
+        self.log.append(Seen(id, key, float(sent_at), now, len(prompt)))
         self.chats.clear()  # the log is enough, and small
         return None
 
-
-def _echo(request: Request) -> list[Piece]:
-    words = str(request.json["prompt"]).split(" ")
-    return [piece for word in words for piece in (0.01, f"{word} ")]
+    def _echo(self, request: Request) -> Iterator[Piece]:
+        words = str(request.json["prompt"]).split(" ")
+        seen = next(seen for seen in reversed(self.log) if seen.sent_at == float(words[1]))
+        for word in words:
+            yield 0.01
+            seen.sent += len(word) + 1
+            yield f"{word} "

@@ -125,10 +125,15 @@ async def test_broken_file(tmp_path: Path) -> None:
 
 
 async def test_rotate(tmp_path: Path) -> None:
-    """A rotation prints a new token, says until when the old one is valid, and keeps the rest."""
+    """A rotation prints a new token, says until when the old one is valid, and keeps the rest.
+
+    The limit of money has a warning, because no model has a price.
+    """
     cli = Cli(tmp_path)
     options = ("--limit", "5 USD/day", "--user", "ann", "--scope", "chat")
-    first = (await cli.run("key", "add", "ci", *options)).out
+    added = await cli.run("key", "add", "ci", *options)
+    assert "warning: no model has a price" in added.err
+    first = added.out
     ended = await cli.run("key", "rotate", "ci", "--grace", "30m")
     assert ended.code == 0
     assert ended.out.startswith("bk-")

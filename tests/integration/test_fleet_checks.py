@@ -117,3 +117,12 @@ def test_a_request_that_was_slow_on_its_way_breaks_no_rate(tmp_path: Path) -> No
     seen.rates = {"k": 1}
     seen.seen = [Seen("a", "k", 38.0, 50.0, 1), Seen("b", "k", 98.1, 99.0, 1)]
     assert all(each.holds for each in check(seen) if each.name.startswith("rates"))
+
+
+@pytest.mark.parametrize(("failed_at", "holds"), [(0.9, True), (3.5, False), (-4.5, False)])
+def test_a_login_without_the_store(failed_at: float, holds: bool, tmp_path: Path) -> None:
+    """A worker logs in by itself only in the seconds after its log says that the store failed."""
+    seen = evidence(tmp_path)
+    seen.logins = [0.5, 1.0]
+    seen.hosts[0].without_store_at = [failed_at]
+    assert all(each.holds for each in check(seen) if each.name.startswith("logins")) == holds

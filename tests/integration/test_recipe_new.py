@@ -295,14 +295,13 @@ async def test_it_tries_the_new_recipe(tmp_path: Path) -> None:
 
 
 async def test_from_curl_without_answers(tmp_path: Path) -> None:
-    """With `--yes` both commands are sent; the chat with the new login's token in its own place."""
+    """With `--yes` both are sent, one from a file, one quoted; the chat has the new token."""
     recipe, answers = recipe_of(**SHAPES["bearer token, one object a line"]), scripted()
     async with open_fake(recipe, answers, CREDENTIALS) as url:
         browser = await browse(recipe, url)
         arguments = ["--prompt", PROMPT, "--name", f"{recipe.name}-draft", "--yes"]
-        for n, name in ((0, "login-curl"), (1, "curl")):
-            (tmp_path / name).write_text(browser.curl(n))
-            arguments += [f"--{name}", str(tmp_path / name)]
+        (tmp_path / "login").write_text(browser.curl(0))
+        arguments += ["--login-curl", str(tmp_path / "login"), "--curl", browser.curl(1)]
         out = tmp_path / "draft.toml"
         ended = await Cli(tmp_path).run("recipe", "new", str(out), *arguments)
         assert ended.code == 0, ended.err

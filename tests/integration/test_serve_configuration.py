@@ -246,6 +246,7 @@ async def test_config_check(tmp_path: Path) -> None:
         (limited, 0, "nothing is named 'nobody:*'"),
         ('[keys]\nstore = "mysql://u:pw@h/d"\n', 2, "[keys] store is not the URL"),
         ('[shared]\nredis = { env = "NO_SUCH" }\n', 2, "NO_SUCH"),
+        ('[ledger]\nurl = "mysql://u:pw@h/d"\n', 2, "ledger.url is not the URL"),
         ('[ledger]\nurl = { env = "NO_SUCH" }\n', 2, "NO_SUCH"),
         ('[issuers.a]\nissuer = "http://a.example"\naudience = "b"\n', 2, "http://a.example"),
     ):

@@ -39,7 +39,7 @@ ENGLISH: Asked = {
     "get json output": "How do I get JSON or structured output",
     "structured output with a schema": "How do I get JSON or structured output",
     "does it do function calling": ("Does it support tools", "Tools"),
-    "i forgot my pasword, login refused": "Why is my password wrong",
+    "i forgot my pasword, login refused": "Why is my password or key wrong",
     "where are tokens stored on disk": "Where are my passwords and tokens kept",
     "how do i use my openai api key": ("How do I use an API key", *ADD, "How do I add OpenAI"),
     "rate limit exceeded what now": "Does it retry",

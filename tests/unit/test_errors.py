@@ -50,6 +50,7 @@ SAID = {
     "RedirectError": (False, True, True, 5, 502, "upstream_redirect"),
     "ProtocolError": (False, True, True, 5, 502, "upstream_protocol"),
     "EmptyResponseError": (False, True, True, 5, 502, "upstream_empty"),
+    "InvalidAnswerError": (False, True, False, 5, 502, "invalid_answer"),
     "RewrittenError": (False, False, True, 5, 502, "upstream_rewritten"),
     "TruncatedStreamError": (False, True, True, 5, 502, "upstream_truncated"),
 }

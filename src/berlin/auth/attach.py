@@ -11,8 +11,9 @@ import msgspec
 
 from berlin.auth.grant import check_token
 from berlin.auth.sigv4 import AwsKeys, sign
-from berlin.errors import ConfigurationError
+from berlin.errors import ConfigurationError, InvalidRequestError, ProtocolError
 from berlin.language.values.functions import MADE, make_values
+from berlin.language.values.header import HeaderTemplate
 from berlin.language.values.text import names_in, parse_text, render_text
 from berlin.types import HttpRequest, Secret
 
@@ -101,10 +102,9 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = f"{self.prefix}{token.reveal()}"
         else:
             known = {**make_values(self.names), **values, "token": token.reveal()}
-            filled = render_text(
-                parse_text(self.value),
-                known,
-            )
+            if not self.query:
+                self._check_parts(known)
+            filled = render_text(parse_text(self.value), known)
             value = self.prefix + check_token(filled, "what the login gave").reveal()
         if self.query:
             query = {**request.query, self.query: Secret(value)}
@@ -117,6 +117,17 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 value = f"{said}; {value}"
         name = self.header or "Cookie"
         return msgspec.structs.replace(request, headers={**request.headers, name: Secret(value)})
+
+    def _check_parts(self, values: Mapping[str, object]) -> None:
+        try:
+            _parts_of(self.header or "Cookie", self.value).check(values)
+        except InvalidRequestError as error:
+            raise ProtocolError(error.message) from None
+
+
+@lru_cache
+def _parts_of(header: str, value: str) -> HeaderTemplate:
+    return HeaderTemplate(header, value, _names_in(value))
 
 
 @lru_cache

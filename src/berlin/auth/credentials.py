@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import math
 
 import msgspec
@@ -121,19 +122,45 @@ class Credentials(msgspec.Struct, frozen=True):
         """The account, or its substitute."""
         return self.account or self.client_id
 
-    def fingerprint(self) -> str:
-        """Return a text that differs when any value differs, and reveals none.
-
-        It is deliberately slow (scrypt): it may be stored beside a token, where a fast hash would
-        allow guessing passwords.
-        """
+    def fingerprint(self) -> Fingerprint:
+        """Return what differs when any value differs, and reveals none."""
         # For referenced values only the source: a projected token changes every few minutes. The
         # one-time code is not part of the identity.
         kept = [(name, _place_of(source)) for name, source in self.kept]
         values = {n: v for n, v in self.values().items() if n != CODE}
         text = msgspec.json.encode([values, kept] if kept else values)
-        salt = hashlib.sha256(self.who.encode()).digest()
-        return hashlib.scrypt(text, salt=salt, n=2**10, r=8, p=1, dklen=16).hex()
+        return Fingerprint(text, self.who)
+
+
+class Fingerprint:
+    """Identifies credentials and reveals none.
+
+    Its text is deliberately slow to make (scrypt): it may be stored beside a token, where a fast
+    hash would allow guessing passwords. So it is made when a store first asks for it; in this
+    process fingerprints are compared by what they are made of.
+    """
+
+    __slots__ = ("_made_of", "_text", "_who")
+
+    def __init__(self, made_of: bytes, who: str) -> None:
+        self._made_of = made_of
+        self._who = who
+        self._text = ""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Fingerprint):
+            return NotImplemented
+        return hmac.compare_digest(self._made_of, other._made_of)
+
+    def __hash__(self) -> int:
+        return hash(self._made_of)
+
+    def __str__(self) -> str:
+        if not self._text:
+            salt = hashlib.sha256(self._who.encode()).digest()
+            made = hashlib.scrypt(self._made_of, salt=salt, n=2**10, r=8, p=1, dklen=16)
+            self._text = made.hex()
+        return self._text
 
 
 class KeptCredentials:
@@ -158,7 +185,7 @@ class KeptCredentials:
     @property
     def proof(self) -> str:
         """A fingerprint of what was read last; `""` if nothing is read."""
-        return self.latest.fingerprint() if self.given.kept else ""
+        return str(self.latest.fingerprint()) if self.given.kept else ""
 
     async def read(self) -> Credentials:
         """Return the current credentials. Raises ConfigurationError."""

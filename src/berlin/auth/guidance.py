@@ -43,4 +43,5 @@ def explain_missing(missing: list[str], known_variables: Mapping[str, str], comm
         f"as arguments ({arguments}), in the environment ({variables}), in the configuration "
         f"file, or with {command}"
     )
-    return f"there is no {words} to log in with. Give it in one of four ways: {ways}"
+    it = "it" if len(missing) == 1 else "them"
+    return f"there is no {words} to log in with. Give {it} in one of four ways: {ways}"

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from berlin.auth.programs import run_program
+from berlin.auth.sharing import shared_bits
 from berlin.auth.system_keyring import SYSTEM, KeyringFailed, NoKeyring
 from berlin.errors import ConfigurationError, MissingCredentialsError, ProtocolError
 from berlin.wire.framings.contract import BOM
@@ -46,7 +47,7 @@ class FileSecret(msgspec.Struct, frozen=True):
             # Non-blocking, because a named pipe may have no writer.
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
-                self._check(os.fstat(descriptor))
+                self._check(descriptor)
                 data = os.read(descriptor, MAX_SECRET_BYTES + 1)
             finally:
                 os.close(descriptor)
@@ -58,7 +59,8 @@ class FileSecret(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"{self.path} is longer than {MAX_SECRET_BYTES} bytes")
         return _member(data, self.at, self.place) if self.at else _text(data, self.place)
 
-    def _check(self, status: os.stat_result) -> None:
+    def _check(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"{self.path} is not a plain file; name one")
         if os.name != "posix":
@@ -68,7 +70,7 @@ class FileSecret(msgspec.Struct, frozen=True):
                 f"{self.path} belongs to another user, who could put another secret there; "
                 "take a copy of your own"
             )
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if shared_bits(descriptor, status) & (stat.S_IWGRP | stat.S_IWOTH):
             raise ConfigurationError(
                 f"{self.path} can be changed by others; run: chmod go-w {self.path}"
             )

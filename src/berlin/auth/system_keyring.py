@@ -6,9 +6,11 @@ then raise errors of many kinds, or wait for a dialogue on a screen that does no
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from berlin.errors import ConfigurationError
@@ -47,6 +49,7 @@ class SystemKeyring:
         self._rest_s = rest_s
         self._failed_until = 0.0
         self._problem = ""
+        self._no_backend: object = None
 
     def read(self, service: str, name: str) -> str | None:
         """Return an entry; `None` if there is none. Raises KeyringFailed."""
@@ -72,6 +75,8 @@ class SystemKeyring:
     def _use(self, operation: Callable[[], _T]) -> _T:
         if time.monotonic() < self._failed_until:
             raise KeyringFailed(self._problem, is_new=False)
+        if self._is_known_missing():  # 1,000 providers do not need 1,000 threads to learn it
+            raise NoKeyring
         done: list[_T] = []
         failed: list[str] = []
 
@@ -90,6 +95,8 @@ class SystemKeyring:
         if done:
             return done[0]
         if failed == [""]:
+            if (keyring := sys.modules.get("keyring")) is not None:
+                self._no_backend = keyring.get_keyring()
             raise NoKeyring
         why = failed[0] if failed else f"it did not answer in {self._timeout_s:g} s"
         self._problem = (
@@ -98,6 +105,12 @@ class SystemKeyring:
         )
         self._failed_until = time.monotonic() + self._rest_s
         raise KeyringFailed(self._problem)
+
+    def _is_known_missing(self) -> bool:
+        keyring = sys.modules.get("keyring")
+        if keyring is None:
+            return find_spec("keyring") is None
+        return self._no_backend is not None and keyring.get_keyring() is self._no_backend
 
 
 class NoKeyring(ConfigurationError):

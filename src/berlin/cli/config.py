@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from berlin.cli.lazy import Group
 from berlin.cli.options import config_option, load_for_commands
 from berlin.cli.terminal import harmless
-from berlin.config import Config, config_path, find_provider, resolve_settings
+from berlin.config import Config, config_path, resolve_settings
+from berlin.config.schema import ProviderConfig
 from berlin.errors import ConfigurationError
-from berlin.opening import open_provider
+from berlin.opening import RecipeProvider
+
+if TYPE_CHECKING:
+    from berlin.gateway.catalog import Catalog, Service
 
 
 @click.group(cls=Group)
@@ -33,27 +38,32 @@ def check(config: Path | None) -> None:
 
     Recipes, environment variables and aliases are checked too. Nothing is sent to any service.
     """
+    from berlin.gateway.setup import build_catalog  # it loads the HTTP client
+
     settings = load_for_commands(config)
-    for name in settings.providers:
-        mine = find_provider(name, settings)
-        if mine.class_ is not None:
-            open_provider(name, settings)
-            click.echo(f"{name}: the class {mine.class_}")
-            continue
-        resolved = resolve_settings(name, settings)
-        who = resolved.credentials
-        missing = "no credentials found" if who is None else f"credentials from: {who.source}"
-        line = f"{name}: {resolved.recipe.name} at {resolved.endpoint.url}; {missing}"
-        click.echo(harmless(line))
-    _check_gateway(settings)
+    catalog = build_catalog(settings)
+    for name, mine in settings.providers.items():
+        click.echo(harmless(f"{name}: {_summary(name, mine, catalog.services[name], settings)}"))
+    _check_names(settings, catalog)
     _check_operation(settings)
     click.echo(f"{config or config_path()}: good")
 
 
-def _check_gateway(settings: Config) -> None:
-    from berlin.gateway.setup import build_catalog  # it loads the HTTP client
+def _summary(name: str, mine: ProviderConfig, service: Service, settings: Config) -> str:
+    if mine.class_ is not None:
+        return f"the class {mine.class_}"
+    opened = service.bare
+    if isinstance(opened, RecipeProvider):
+        resolved = opened.settings
+    else:
+        resolved = resolve_settings(name, settings)
+    who = resolved.credentials
+    missing = "no credentials found" if who is None else f"credentials from: {who.source}"
+    return f"{resolved.recipe.name} at {resolved.endpoint.url}; {missing}"
 
-    catalog = build_catalog(settings)
+
+def _check_names(settings: Config, catalog: Catalog) -> None:
+    """Check the names of providers and models that the file refers to."""
     known = catalog.services
     wanted = settings.server.provider
     if wanted is not None and wanted not in known:
@@ -80,4 +90,10 @@ def _check_operation(settings: Config) -> None:
     if keys is not None and not keys.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError("[keys] store is not the URL of a PostgreSQL: postgresql://…")
     if settings.ledger is not None:
-        url_of(settings.ledger, os.environ)
+        url = url_of(settings.ledger, os.environ).reveal()
+        kind = url.partition("://")[0].partition("+")[0]  # without the name of a driver
+        if kind not in ("postgresql", "postgres", "sqlite"):
+            raise ConfigurationError(
+                "ledger.url is not the URL of a database; expected "
+                "postgresql://user:password@host/database or sqlite:////path/of/a/file"
+            )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from berlin.auth.sharing import shared_bits
 from berlin.cli.terminal import warn
 from berlin.config.files import doubts
 from berlin.language.secrets_scan import FoundSecret, find_secrets
+
+MOST_WARNINGS = 10
 
 
 def warn_of_secrets(source: str, path: Path | None, found: list[FoundSecret]) -> None:
@@ -46,17 +48,19 @@ def warn_of_config(path: Path) -> None:
         found = find_secrets(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return  # loading it reports that
-    for secret in found:
+    for secret in found[:MOST_WARNINGS]:
         warn(
             f"{path}, line {secret.line}: {secret.key or 'this line'} is in plain text, and others "
             f'can read the file; run: chmod 600 {path}, or write {{ env = "NAME" }}'
         )
+    if len(found) > MOST_WARNINGS:
+        warn(f"{path}: {len(found) - MOST_WARNINGS} more lines hold such secrets")
 
 
 def _is_open(path: Path) -> bool:
     """Return whether other users of this machine can read a file; on Windows always `False`."""
     try:
         status = path.stat()
-        return os.name == "posix" and stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o044)
+        return stat.S_ISREG(status.st_mode) and bool(shared_bits(path, status) & 0o044)
     except OSError:
         return False

@@ -8,6 +8,7 @@ import stat
 import time
 from pathlib import Path
 
+from berlin.auth.sharing import shared_bits
 from berlin.errors import ConfigurationError
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -53,7 +54,7 @@ def doubts(path: Path) -> str:
     for what, found in (("it", status), (f"the folder {path.parent}", folder)):
         if found.st_uid not in (0, os.getuid()):
             return f"{what} belongs to another user (id {found.st_uid})"
-    if status.st_mode & stat.S_IWGRP and stat.S_ISREG(status.st_mode):
+    if stat.S_ISREG(status.st_mode) and shared_bits(path, status) & stat.S_IWGRP:
         return f"its group can write to it (chmod g-w {path})"
     return ""
 
@@ -67,7 +68,7 @@ def _check_changeable(path: Path, status: os.stat_result) -> None:
             f"every user of this machine can write to {path}, which decides where passwords go; "
             f"run: chmod go-w {path}"
         )
-    folder = path.resolve().parent
+    folder = path.resolve().parent if path.is_symlink() else path.parent
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise ConfigurationError(

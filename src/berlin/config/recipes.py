@@ -40,6 +40,8 @@ def resolve_recipe(recipe: str) -> Recipe:
         for name in ("ca_file", "client_cert", "client_key")
         if (file := getattr(parsed.endpoint, name)) is not None
     }
+    if not files:
+        return parsed
     endpoint = msgspec.structs.replace(parsed.endpoint, **files)
     return msgspec.structs.replace(parsed, endpoint=endpoint)
 

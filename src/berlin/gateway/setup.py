@@ -19,6 +19,7 @@ from berlin.config import (
     LedgerConfig,
     ProviderConfig,
     ServerConfig,
+    Settings,
     default_provider,
     find_provider,
     offer_of,
@@ -252,11 +253,14 @@ def _build_service(
 ) -> Service:
     mine, offer = find_provider(name, config), offer_of(name, config)
     limits = (mine.at_once, mine.waiting)
-    key = (_identity(name, mine, config), limits, mine.models)
+    settings = resolve_settings(name, config) if mine.class_ is None else None
+    key = (_identity(mine, settings), limits, mine.models)
     if before is not None and before.key == key:
         return before
     per_user = is_per_user(mine)
-    provider = open_users(name, config) if per_user else open_provider(name, config)
+    provider = (
+        open_users(name, config) if per_user else open_provider(name, config, settings=settings)
+    )
     serves_callers = isinstance(provider, RecipeProvider) and provider.serves_callers
     return Service(
         name,
@@ -276,11 +280,10 @@ def _build_service(
     )
 
 
-def _identity(name: str, mine: ProviderConfig, config: Config) -> Hashable:
+def _identity(mine: ProviderConfig, settings: Settings | None) -> Hashable:
     """Return a value that differs between two providers of the same name."""
-    if mine.class_ is not None:
+    if settings is None:
         return (mine.class_, repr(mine.options))
-    settings = resolve_settings(name, config)
     # The recipe's text too: a changed recipe in the same file is a different provider.
     per_user = tuple(getattr(mine, field) for field in NAMES) if is_per_user(mine) else ()
     return (settings.key, repr(settings.recipe), per_user)

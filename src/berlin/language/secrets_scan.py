@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from berlin.language.toml import find_line
+from berlin.language.toml import TomlLines
 from berlin.types import Secret
 
 # Prefixes that vendors give their keys so that secret scanners can find them.
@@ -75,10 +75,11 @@ def find_secrets(text: str) -> list[FoundSecret]:
         tree = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError):
         tree = {}
+    lines = TomlLines(text)
     for path, whole in _leaves(tree, ()):
         what, value = ("", "") if _NAMING_TABLES & {*path} else _judge(path, whole)
         if what:
-            line = find_line(text, path)
+            line = lines.find(path)
             key = ".".join(part for part in path if not part.isdecimal())
             found[line, value] = FoundSecret(line, key, what, Secret(value))
     held = [secret.value.reveal() for secret in found.values()]

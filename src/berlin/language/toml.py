@@ -7,7 +7,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -127,25 +127,65 @@ def _is_meant(option: msgspec.inspect.Type, tree: Any) -> bool:
     )
 
 
+class _Section(NamedTuple):
+    """The part of a TOML text below one head.
+
+    Attributes:
+        table: the names in the head; `()` for what precedes the first.
+        item: for an item of an array of tables its index, otherwise -1.
+        line: the line of the head.
+        keys: each key with its line.
+    """
+
+    table: tuple[str, ...]
+    item: int
+    line: int
+    keys: list[tuple[tuple[str, ...], int]]
+
+
+class TomlLines:
+    """Finds the lines of keys in a TOML text. For several keys it is read only once."""
+
+    def __init__(self, text: str) -> None:
+        self._sections = [_Section((), -1, 1, [])]
+        heads: Counter[tuple[str, ...]] = Counter()
+        for number, line in enumerate(text.splitlines(), 1):
+            if head := _HEAD.match(line):
+                table = _names(head[2])
+                item = heads[table] if head[1] == "[[" else -1
+                heads[table] += 1
+                self._sections.append(_Section(table, item, number, []))
+            elif key := _KEY.match(line):
+                self._sections[-1].keys.append((_names(key[1]), number))
+
+    def find(self, path: tuple[str, ...]) -> int:
+        """Return the line of a key, or of the nearest enclosing table."""
+        best = 1
+        wanted = next((int(part) for part in path if part.isdecimal()), 0)
+        path = tuple(part for part in path if not part.isdecimal())  # items of [[…]] have no name
+        for table, item, line, keys in self._sections:
+            if 0 <= item < wanted:
+                continue
+            if table != path[: len(table)]:
+                if best == 1 and path and table[: len(path)] == path:
+                    best = line
+                continue
+            best = line
+            rest = path[len(table) :]
+            for names, at in keys:
+                if names == rest[: len(names)]:
+                    return at
+        return best
+
+
+_HEAD = re.compile(r"\s*(\[{1,2})([^\[\]]+)\]")
+_KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
+
+
+def _names(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip(" \"'") for part in dotted.split("."))
+
+
 def find_line(text: str, path: tuple[str, ...]) -> int:
     """Return the line of a key, or of the nearest enclosing table."""
-    best = 1
-    numbers = [int(part) for part in path if part.isdecimal()]
-    path = tuple(part for part in path if not part.isdecimal())  # items of [[…]] have no name
-    heads: Counter[tuple[str, ...]] = Counter()
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        head = re.match(r"\s*\[{1,2}([^\[\]]+)\]", line)
-        if head:
-            table = tuple(part.strip(" \"'") for part in head[1].split("."))
-            heads[table] += 1
-            if line.lstrip().startswith("[[") and numbers and heads[table] <= numbers[0]:
-                table = ()  # an earlier item than the one that is meant
-            if table == path[: len(table)] or (best == 1 and path and table[: len(path)] == path):
-                best = number
-        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
-        if key:
-            full = (*table, *(part.strip(" \"'") for part in key[1].split(".")))
-            if full == path[: len(full)] and len(full) > len(table):
-                return number
-    return best
+    return TomlLines(text).find(path)

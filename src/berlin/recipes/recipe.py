@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Literal, TypeAlias
 
@@ -96,7 +96,7 @@ class ModelsMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 AuthMap: TypeAlias = NoneMap | ApiKeyMap | BasicMap | AwsMap | LoginMap | OAuth2Map | CommandMap
 
 
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """A service, described.
 
     Attributes:
@@ -202,7 +202,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return () if flow is None or self.login_is_optional else flow.needs
 
     def format(self) -> Format:
-        """Return the compiled format. Raises ConfigurationError."""
+        """Return the compiled format, one for all providers. Raises ConfigurationError."""
+        return self._compiled
+
+    @cached_property
+    def _compiled(self) -> Format:
         keeping = self.conversations
         return build_format(
             self.chat,

@@ -10,12 +10,13 @@ import msgspec
 from berlin.types.secret import Secret
 from berlin.types.socket import SocketDialog
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Halves of surrogate pairs would be dropped without an error.
+_NEVER_SENT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 def fits_header(value: str) -> bool:
     """Return whether a header may have this value (RFC 9110, 5.5): no controls but tabs."""
-    return _CONTROL.search(value) is None
+    return _NEVER_SENT.search(value) is None
 
 
 class HttpRequest(msgspec.Struct, frozen=True, repr_omit_defaults=True):

@@ -59,7 +59,7 @@ def describe_answer(trial: Trial) -> str:
         lines.append(f"Finish reason: {response.finish_reason}")
         usage = response.usage
         if usage is None:
-            lines.append("Usage: the service says nothing")
+            lines.append("Usage: the service reports none")
         else:
             lines.append(f"Usage: {usage.input_tokens} tokens in, {usage.output_tokens} out")
         ids = {name: getattr(response, name) for name in ("conversation_id", "message_id")}

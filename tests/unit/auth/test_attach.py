@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from berlin.auth.attach import BEARER, Attachment
+from berlin.errors import ProtocolError
 from berlin.types import HttpRequest, Secret
 
 REQUEST = HttpRequest("POST", "/chat", {"Accept": "*/*"}, {"v": "1"})
@@ -86,3 +87,18 @@ def test_cookie_that_is_no_name(cookie: str) -> None:
     """A cookie's name holds no separator: what follows would be another cookie."""
     with pytest.raises(ValueError, match="cannot be sent"):
         Attachment(cookie=cookie)
+
+
+@pytest.mark.parametrize(
+    "attach",
+    [
+        Attachment(header="Authorization", value='Session "{token}", v="1"'),
+        Attachment(cookie="sid", value='"{token}"'),
+    ],
+)
+def test_a_token_that_would_end_quotes(attach: Attachment) -> None:
+    """A token cannot add a parameter to a header that quotes it; others are whole."""
+    with pytest.raises(ProtocolError, match="would end its part of the header") as caught:
+        attach.apply(REQUEST, Secret('a", admin="1'))
+    assert "admin" not in str(caught.value)
+    assert '"a;b=c"' in "".join(clear(attach.apply(REQUEST, Secret("a;b=c")).headers).values())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from berlin.auth.credentials import Credentials
 from berlin.auth.secret_sources import CallerSecret, FileSecret
+from berlin.auth.tokens.store import TokenKey
 from berlin.errors import ConfigurationError, MissingCredentialsError
 from berlin.types import Secret
 
@@ -79,6 +82,28 @@ def test_a_file_has_the_identity_that_it_had_before(tmp_path: Path) -> None:
         for source in (whole, whole, member)
     ]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_fingerprint_is_only_slow_when_a_store_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Comparing credentials costs no slow hash: 1,000 providers are loaded without one."""
+    made: list[bytes] = []
+
+    def scrypt(text: bytes, **more: Any) -> bytes:
+        made.append(text)
+        return hashlib.blake2b(text, digest_size=16).digest()
+
+    monkeypatch.setattr("berlin.auth.credentials.hashlib.scrypt", scrypt)
+    first, same = (Credentials.of("ann", "pw", source).fingerprint() for source in "ab")
+    other = Credentials.of("ann", "pw2").fingerprint()
+    assert (first == same, first == other, hash(first) == hash(same)) == (True, False, True)
+    assert not made
+    keys = [TokenKey("r", "u", "ann", print) for print in (first, same, other)]
+    assert keys[0].digest == keys[0].digest == keys[1].digest != keys[2].digest
+    assert len(made) == 3
+    assert keys[0].digest == TokenKey("r", "u", "ann", str(first)).digest
+    assert "pw" not in repr(keys)
 
 
 def test_the_token_of_a_caller_is_not_read() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from berlin.cli.secret_warnings import warn_of_config
+from berlin.cli.secret_warnings import MOST_WARNINGS, warn_of_config
 
 TEXT = '[providers.work]\naccount = "ann"\npassword = "letmein-4711"\n'
 
@@ -38,3 +38,14 @@ def test_a_readable_configuration_without_secrets(
     file.chmod(0o644)
     warn_of_config(file)
     assert capsys.readouterr().err == ""
+
+
+def test_many_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of 1,000 passwords brings eleven lines, not 1,000."""
+    file = tmp_path / "berlin.toml"
+    file.write_text("".join(f'[providers.p{n}]\npassword = "pw-{n}"\n' for n in range(1_000)))
+    file.chmod(0o644)
+    warn_of_config(file)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == MOST_WARNINGS + 1
+    assert "990 more lines" in said[-1]

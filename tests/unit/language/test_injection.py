@@ -23,6 +23,13 @@ def header_of(name: str, text: str, value: str, found: frozenset[str] = frozense
     return header if isinstance(header, str) else header.reveal()
 
 
+@pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\ud800b"])
+def test_no_header_that_is_sent_differently(value: str) -> None:
+    """A value that a header cannot carry is refused, not sent without a part of it."""
+    with pytest.raises(InvalidRequestError, match="header X-A would contain"):
+        header_of("X-A", "{prompt}", value)
+
+
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding"])
 def test_no_framing(name: str) -> None:
     """Where a body ends is not said by a recipe."""

@@ -7,6 +7,7 @@ from importlib import resources
 import pytest
 
 from berlin.language.secrets_scan import find_secrets, looks_secret
+from berlin.language.toml import TomlLines
 from berlin.recipes.recipe import recipe_names
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl"
@@ -78,3 +79,32 @@ def test_members_of_answers() -> None:
     assert looks_secret("k", "0a1b2c3d4e5f6a7b8c9d0e1f")
     assert not looks_secret("message", "wrong password for this account")
     assert not looks_secret("expires_in", 3600)
+
+
+def test_the_lines_of_keys() -> None:
+    """One reading of a text finds the line of each key, also in items, inline and dotted."""
+    text = """
+top = 1
+[a]
+x = 1
+b.c = 2
+[[a.items]]
+n = 1
+[[a.items]]
+n = 2
+[a.deep.er]
+z = { in = 3 }
+"""
+    lines = TomlLines(text)
+    places: dict[tuple[str, ...], int] = {
+        ("top",): 2,
+        ("a",): 3,
+        ("a", "x"): 4,
+        ("a", "b", "c"): 5,
+        ("a", "items", "0", "n"): 7,
+        ("a", "items", "1", "n"): 9,
+        ("a", "deep"): 3,
+        ("a", "deep", "er", "z", "in"): 11,
+        ("missing",): 1,
+    }
+    assert {place: lines.find(place) for place in places} == places

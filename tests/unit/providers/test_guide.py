@@ -64,7 +64,7 @@ ENGLISH = {
         "run a server",
         "how do I share it with other programs",
     ],
-    ("How do I install it (Linux, Ubuntu, macOS)?", "pip install ."): [
+    ("How do I install it (Linux, Ubuntu, macOS)?", "pip install '.[gateway]'"): [
         "how to install",
         "installation",
         "setup",
@@ -79,7 +79,12 @@ ENGLISH = {
         "is my password safe",
         "Where are my passwords and tokens kept?",
     ],
-    ("Why is my password wrong or refused?", "AuthenticationError"): [
+    (
+        "Why is my password or key wrong or refused (error 401 Unauthorized)?",
+        "AuthenticationError",
+    ): [
+        "why do I get an error 401?",
+        "401 Unauthorized",
         "wrong password",
         "credentials refused",
     ],
@@ -141,7 +146,8 @@ ENGLISH = {
         "debug my recipe",
     ],
     (
-        "Which recipes come with Berlin (list: Open WebUI, Gradio, GigaChat, YandexGPT, Dify …)?",
+        "Which services does it support, and which recipes come with Berlin (list: Open WebUI, "
+        "Gradio, GigaChat, YandexGPT, Dify …)?",
         'recipe = "gigachat"',
     ): [
         "which recipes come with it",
@@ -189,7 +195,12 @@ RUSSIAN = {
     ("Как нескольким процессам пользоваться одним логином?", 'store = "redis'): [
         "несколько процессов, один логин",
     ],
-    ("Как установить Berlin?", "pip install ."): ["как установить", "установка"],
+    ("Как установить Berlin?", "pip install '.[gateway]'"): ["как установить", "установка"],
+    ("Почему пароль или ключ не принят (ошибка 401, неверный пароль)?", "berlin login work"): [
+        "почему 401",
+        "неверный пароль",
+    ],
+    ("Работает ли Berlin на Windows и macOS?", "в Linux"): ["работает ли Berlin на Windows?"],
     ("Как использовать Berlin из Python?", "berlin.text"): [
         "как использовать python",
         "из питона",
@@ -202,9 +213,16 @@ RUSSIAN = {
         "отладить рецепт",
     ],
     (
-        "Как подключить GigaChat, YandexGPT, Gradio, Dify, vLLM … (готовые рецепты)?",
+        "Какие сервисы поддерживаются: как подключить GigaChat, YandexGPT, Gradio, Dify, vLLM … "
+        "(готовые рецепты)?",
         'recipe = "gigachat"',
-    ): ["гигачат gigachat", "как подключить yandexgpt", "готовые рецепты", "gradio на русском"],
+    ): [
+        "гигачат gigachat",
+        "как подключить yandexgpt",
+        "готовые рецепты",
+        "gradio на русском",
+        "какие сервисы поддерживаются?",
+    ],
     ("Как выдать, ограничить или отозвать ключ шлюза?", "berlin key add"): [
         "ключ шлюза",
         "отозвать ключ",

@@ -47,6 +47,7 @@ NO_FAULTS = [
     errors.RateLimitError,
     errors.QuotaError,
     errors.CircuitOpenError,
+    errors.InvalidAnswerError,
 ]
 
 

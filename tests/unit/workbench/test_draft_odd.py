@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import json
 import unicodedata
 from collections.abc import Mapping
@@ -122,7 +123,11 @@ FILES: dict[str, tuple[list[dict[str, Any]], str]] = {
         [entry("/graphql", {"query": f"{{ ask(q: {json.dumps(PROMPT, ensure_ascii=False)}) }}"})],
         'query = "{ ask(q: {json:{prompt}}) }"',
     ),
-    "XML": ([entry("/ask", f"<q>{PROMPT}</q>", kind="text/xml")], 'body = "<q>{prompt}</q>"'),
+    "XML": ([entry("/ask", f"<q>{PROMPT}</q>", kind="text/xml")], 'body = "<q>{xml:{prompt}}</q>"'),
+    "XML with escaped quotes": (
+        [entry("/ask", f"<q>{html.escape(PROMPT)}</q>", kind="text/xml")],
+        'body = "<q>{xml:{prompt}}</q>"',
+    ),
     "text": ([entry("/ask", PROMPT, kind="text/plain")], 'body = "{prompt}"'),
     "the prompt in the path": (
         [entry(f"/ask/{quote(PROMPT, safe='')}", method="GET")],

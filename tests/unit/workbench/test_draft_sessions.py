@@ -32,12 +32,13 @@ def call(
     sends: dict[str, str] | None = None,
     sets: list[tuple[str, str]] | None = None,
     status: int = 200,
+    form: str = "application/x-www-form-urlencoded",
 ) -> Exchange:
     """Return an exchange; a body that is a text is a form."""
     headers = dict(sends or {})
     data = b""
     if isinstance(body, str):
-        headers["Content-Type"], data = "application/x-www-form-urlencoded", body.encode()
+        headers["Content-Type"], data = form, body.encode()
     elif body is not None:
         headers["Content-Type"], data = "application/json", json.dumps(body).encode()
     match answer:
@@ -318,3 +319,47 @@ def test_a_draft_is_left_with_what_is_missing(exchanges: list[Exchange], missing
     assert missing in " ".join(draft.missing)
     assert f"# Missing: {draft.missing[0]}" in draft.text
     assert 'path = "/ask"' in draft.text
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        call("POST", "/ask", {"q": "Hello", "_csrf": "abcabcabc"}, ANSWER),
+        call("POST", "/ask", {"q": "Hello", "meta": {"xsrfToken": "abcabcabc"}}, ANSWER),
+        call("POST", "/ask", {"q": "Hello", "csrf": 123456789}, ANSWER),
+        call("POST", "/ask", {"q": "Hello", "meta": '{"csrf": "abcabcabc"}'}, ANSWER),
+        call("POST", "/ask", "q=Hello&_csrf=abcabcabc", ANSWER),
+        call("POST", "/ask?_csrf=abcabcabc", {"q": "Hello"}, ANSWER),
+        call(
+            "POST",
+            "/ask",
+            '--b\r\nContent-Disposition: form-data; name="q"\r\n\r\nHello\r\n--b\r\n'
+            'Content-Disposition: form-data; name="_csrf"\r\n\r\nabcabcabc\r\n--b--\r\n',
+            ANSWER,
+            form="multipart/form-data; boundary=b",
+        ),
+        call("POST", "/ask", {"q": "Hello"}, ANSWER, sends={"Cookie": "_csrf=abcabcabc"}),
+    ],
+)
+def test_a_csrf_token_that_no_answer_issued(chat: Exchange) -> None:
+    """Wherever a request carries it, it is left out, and said to be."""
+    draft = write_draft([chat], prompt="Hello")
+    assert "abcabcabc" not in draft.text
+    assert "123456789" not in draft.text
+    assert bool(draft.lost) is not bool(chat.request.cookies)
+    assert all(f"Left out: {name}," in draft.text for name in draft.lost)
+    parse_recipe(draft.text, "draft.toml")
+
+
+def test_a_csrf_token_of_a_login_page_that_is_not_recorded() -> None:
+    """The form of the login goes without it too."""
+    form = urlencode({"user": "ann", "password": "correct-horse", "_csrf": "abcabcabc"})
+    session = [
+        call("POST", "/login", form, {"token": TOKEN}),
+        call("POST", "/ask", {"q": "Hello"}, ANSWER, sends=BEARER),
+    ]
+    draft = write_draft(session)
+    assert draft.lost == ["_csrf"]
+    assert "abcabcabc" not in draft.text
+    login = parse_recipe(draft.text, "draft.toml").auth.steps[0]  # type: ignore[union-attr]
+    assert set(login.form) == {"user", "password"}

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from berlin.auth.credentials import Fingerprint
 from berlin.auth.grant import Grant
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
@@ -27,12 +28,12 @@ class TokenKey(msgspec.Struct, frozen=True):
     recipe: str
     url: str
     account: str
-    fingerprint: str
+    fingerprint: str | Fingerprint
 
     @property
     def digest(self) -> str:
         """A name for files and keys that reveals nothing."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:40]
+        return hashlib.sha256(msgspec.json.encode(self, enc_hook=str)).hexdigest()[:40]
 
 
 class Pause(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,7 +12,8 @@ import click
 from berlin.cli.gateway.limits import limit_options, span_option
 from berlin.cli.lazy import Group
 from berlin.cli.terminal import align, tell
-from berlin.config import data_path
+from berlin.config import data_path, load_config
+from berlin.config.tables.limits import parse_rule
 from berlin.gateway.access.caller import SCOPES, Scope
 from berlin.gateway.access.keys import Key, KeyStore
 from berlin.types import Secret
@@ -25,7 +26,6 @@ def keys_path() -> Path:
 
 def key_store(config: Path | None = None) -> KeyStore:
     """Return the keys where the configuration says."""
-    from berlin.config import load_config
     from berlin.config.references import resolve_value
     from berlin.gateway.access.shared_keys.store import PostgresTable
 
@@ -74,6 +74,8 @@ def add(
     )
     click.echo(token.reveal())
     tell(f"this is the key {name!r} ({made.id}); it is not shown again")
+    if any(parse_rule(limit).unit == "money" for limit in limits) and not load_config().prices:
+        tell("warning: no model has a price, so this key's requests are refused: add [prices]")
 
 
 @key.command()

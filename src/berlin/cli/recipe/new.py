@@ -25,6 +25,19 @@ from berlin.workbench.draft.writer import Draft, write_draft
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
+class _Command(click.Path):
+    """A curl command, or the file that has it; its value is the command."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the command. No message shows one: it holds tokens and passwords."""
+        if value.split(maxsplit=1)[:1] == ["curl"]:
+            return str(value)
+        return _read(Path(str(super().convert(value, param, ctx)))).decode("utf-8", "replace")
+
+
+_COMMAND = _Command(dir_okay=False, exists=True)
+
+
 class _Sources(msgspec.Struct, frozen=True):
     """The source of the requests and answers.
 
@@ -37,9 +50,9 @@ class _Sources(msgspec.Struct, frozen=True):
     """
 
     har: Path | None
-    curl: Path | None
+    curl: str | None
     answer: Path | None
-    login_curl: Path | None
+    login_curl: str | None
     login_answer: Path | None
     sends: bool | None
 
@@ -47,9 +60,9 @@ class _Sources(msgspec.Struct, frozen=True):
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--har", type=_FILE, help="A HAR file saved from a browser's network tab.")
-@click.option("--curl", type=_FILE, help='A chat request, copied "as cURL (bash)".')
+@click.option("--curl", type=_COMMAND, help='A chat request, copied "as cURL (bash)".')
 @click.option("--answer", type=_FILE, help="Its answer; without it, the request is sent.")
-@click.option("--login-curl", type=_FILE, help='The login request, copied "as cURL (bash)".')
+@click.option("--login-curl", type=_COMMAND, help='The login request, copied "as cURL (bash)".')
 @click.option("--login-answer", type=_FILE, help="Its answer, with headers (curl -i).")
 @click.option("--prompt", help="The exact text typed in that chat.")
 @click.option("--name", help="The recipe's name (default: the file's).")
@@ -68,9 +81,9 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
     \b
       berlin recipe new work.toml --har saved.har --prompt "What I typed"
 
-    Or copy single requests "as cURL (bash)" into files; without any option, the command asks for
-    them. Then, if you agree, it tries the recipe: it logs in with the recorded account and
-    password, at the same address as the browser, and asks the same question.
+    Or copy single requests "as cURL (bash)", and give each in a file or in quotes; without any
+    option, the command asks for them. Then, if you agree, it tries the recipe: it logs in with the
+    recorded account and password, at the same address as the browser, and asks the same question.
 
     Passwords, tokens and cookies are not written to FILE: account and password become
     placeholders. Guesses are marked as such, and missing parts are named.
@@ -138,25 +151,23 @@ def _from_curl(sources: _Sources) -> list[Exchange]:
 
 
 def _exchange(
-    request: Path | None,
+    command: str | None,
     answer: Path | None,
     what: str,
     sources: _Sources,
     before: list[Exchange],
 ) -> Exchange:
-    if request is None:
-        command = ask_for_paste(f'Paste {what}, copied "as cURL (bash)"')
-    else:
-        command = _read(request).decode("utf-8", "replace")
-    captured = parse_curl(command)
+    pasted = command is None
+    captured = parse_curl(command or ask_for_paste(f'Paste {what}, copied "as cURL (bash)"'))
     if answer is not None:
         return _answered(captured, _read(answer))
     question = f"Send {what} to {captured.origin}, to get its answer?"
     if _may_send(sources.sends, question):
         return asyncio.run(send_chat(captured, before) if before else send(captured))
-    if request is not None:
+    if not pasted:
+        option = "--login-answer" if what == "the login" else "--answer"
         raise click.UsageError(
-            f"the answer to {what} is missing: give its file as well, or --yes to send the request"
+            f"the answer to {what} is missing: give {option}, or --yes to send the request"
         )
     return _answered(captured, ask_for_paste(f"Paste the answer to {what}, unchanged").encode())
 

@@ -239,7 +239,8 @@ class MappedFormat:
         ]
         if refused and self._options_at is None:
             raise InvalidRequestError(
-                f"this service takes no options, but {', '.join(refused)} was given"
+                f"this service takes no options, but {', '.join(refused)} was given: leave it out, "
+                "or name it in `drop` of the recipe"
             )
 
     def _place_options(self, document: dict[str, Any], options: Mapping[str, Any]) -> None:

@@ -10,15 +10,16 @@ from typing import Any
 
 from berlin.routing.base.background import Background
 from berlin.routing.base.clock import Clock
-from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Sliding, name_at
+from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Running, Sliding, name_at
 from berlin.routing.counters.remote import Owed, RemoteReply
-from berlin.routing.counters.scripts import BEAT, RESERVE, SETTLE
+from berlin.routing.counters.scripts import BEAT, REPORT, RESERVE, SETTLE
 from berlin.routing.shared.server import PREFIX, SERVER, SharedRedis
 
 _OWNERS = f"{PREFIX}owners"
 _KEPT_LONGER_S = 3600.0
 _MAX_SEEN = 10_000
 _MISSING = -2
+_REPORTED_TOGETHER = 100
 ATTEMPTS = 2
 CLOSE_S = 0.5
 
@@ -27,7 +28,7 @@ class RedisCounters:
     """Counters on Redis.
 
     Each call tells Redis what this process saw of its counters last. From that Redis restores
-    those that it has lost.
+    those that it has lost. When another Redis answers than before, all of them are reported.
 
     Args:
         redis: the Redis.
@@ -38,7 +39,8 @@ class RedisCounters:
         self._redis = redis
         self._clock = clock
         self._ahead_s = 0.0
-        self._seen: dict[str, list[int]] = {}
+        self._seen: dict[str, tuple[Claim, list[int]]] = {}
+        self._reported_to = ""
         self._background = Background()
 
     @property
@@ -87,6 +89,27 @@ class RedisCounters:
         """Report that a process is alive; see `Remote`."""
         return await self._redis.run(BEAT, (_OWNERS,), (owner,)) is not None
 
+    async def report(self) -> bool:
+        """Report what a Redis that was restarted may have lost; see `Remote`."""
+        at = self.now()
+        for name, (claim, (_, changed_ms, _)) in list(self._seen.items()):
+            window = claim.window
+            over = isinstance(window, Sliding) and changed_ms / 1000 + window.span_s <= at
+            if over or name_at(claim, at) != name:
+                del self._seen[name]
+        # Any call finds out which Redis it is.
+        if self._seen and await self.works() and self._redis.server != self._reported_to:
+            server, claims = self._redis.server, [claim for claim, _ in self._seen.values()]
+            for n in range(0, len(claims), _REPORTED_TOGETHER):
+                some = claims[n : n + _REPORTED_TOGETHER]
+                keys, sent = self._encode(some, at)
+                seen = await self._redis.run(REPORT, keys, (sent,))
+                if seen is None:
+                    return True
+                self._remember(some, at, seen)
+            self._reported_to = server
+        return bool(self._seen)
+
     async def works(self) -> bool:
         """Return whether Redis can be used."""
         return await self._redis.run("return 1", (), ()) is not None
@@ -121,7 +144,7 @@ class RedisCounters:
             one = _encode(claim, at)
             one["since"] = round(min(since, 1e12) * 1000)
             if name in self._seen:
-                one["seen"] = self._seen[name]
+                one["seen"] = self._seen[name][1]
             if name in before:
                 one["before"] = before[name]
             elif claim.before is not None:
@@ -131,10 +154,12 @@ class RedisCounters:
 
     def _remember(self, claims: Sequence[Claim], at: float, seen: Sequence[list[int]]) -> None:
         for claim, found in zip(claims, seen, strict=True):
+            if isinstance(claim.window, Running):
+                continue
             name = name_at(claim, at)
-            known = self._seen.pop(name, None)
+            _, known = self._seen.pop(name, (claim, found))
             # Answers may overtake each other.
-            self._seen[name] = found if known is None or found >= known else known
+            self._seen[name] = claim, max(found, known)
         while len(self._seen) > _MAX_SEEN:
             del self._seen[next(iter(self._seen))]
 

@@ -70,6 +70,13 @@ class Remote(Protocol):
         """Report that a process is alive; return whether that is done."""
         ...
 
+    async def report(self) -> bool:
+        """Report what this process remembers of counters that may have been lost.
+
+        Returns whether it remembers anything that it would have to report later.
+        """
+        ...
+
     def now(self) -> float:
         """Return its time, as far as known, in seconds since the epoch."""
         ...

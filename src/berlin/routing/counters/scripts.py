@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from berlin.routing.counters.contract import HELD_WAIT_S, OWNER_EXPIRES_S
 from berlin.routing.counters.remote import RETRY_RUNNING_S
+from berlin.routing.shared.server import LOST_S
 
 HOLD_S = 1.0
 
-# KEYS: the owners (process → when it was last heard of); which Redis answers, written by each new
-# connection; then two for each claim: a hash with `used`, `open`, `s:SLOT` → amount and
-# `h:ID` → `slot|amount|owner|kept`; a sorted set of slots by the time of their newest amount. Keys
-# of another type are replaced.
+# KEYS: the owners (process → when it was last heard of); which Redis answers, and until when what
+# it may have lost admits nothing, written by each new connection; then two for each claim: a hash
+# with `used`, `open`, `s:SLOT` → amount and `h:ID` → `slot|amount|owner|kept`; a sorted set of
+# slots by the time of their newest amount. Keys of another type are replaced.
 #
 # What a dead owner had reserved of a rate or budget stays counted, since it was probably spent; a
 # place among those that run is free again. The record stays, so that a process that was only paused
@@ -22,8 +23,8 @@ HOLD_S = 1.0
 # A claim brings what its process saw last: born, at, used. If that is of an earlier life, and newer
 # than what is known of that (`base`, at `base_at`), it takes the place of `base`. A day or month
 # counts at least what the ledger has of it (`before`): the process that saw it last may be idle, or
-# gone. It is asked for before the first reservation of each life (`asks`); a settlement that comes
-# first leaves a mark, so that the next reservation begins another one.
+# gone. It is asked for before the first reservation of each life (`asks`); until then the name of
+# the server ends with a mark.
 _BEGIN = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -70,28 +71,37 @@ local function forget(n, claim)
     redis.call('ZREM', slots, old)
   end
 end
--- Until when a counter that is filled again admits nothing, so that all who use it can report.
+-- Until when a counter that may have been lost admits nothing, so that all who use it can report.
 local holds = {{}}
 local function restore(n, claim, reserves)
   forget(n, claim)
   if runs(claim) then return end
   local hash, seen = KEYS[2 * n + 1], claim.seen or {{0, 0, 0}}
   local born, at = number(hash, 'born'), number(hash, 'at')
-  local server = redis.call('GET', KEYS[2]) or ''
-  if born == 0 or (redis.call('HGET', hash, 'server') or '') ~= server then
-    if claim.asks and reserves then return true end
-    local more = (claim.before or 0) - number(hash, 'used')
-    if more > 0 then add(n, claim, now, more) end
-    born = math.max(now, at + 1, seen[2] + 1)
-    redis.call('HSET', hash, 'born', born, 'server', claim.asks and server .. '?' or server)
-    redis.call('HSET', hash, 'floor', claim.before or 0)
+  local server, hold = string.match(redis.call('GET', KEYS[2]) or '', '^(%w*) ?(%d*)$')
+  local known = redis.call('HGET', hash, 'server') or ''
+  if born == 0 or string.match(known, '^%w*') ~= server then
+    born, known = math.max(now, at + 1, seen[2] + 1), server .. '?'
+    redis.call('HSET', hash, 'born', born, 'server', known, 'floor', 0)
     redis.call('HSET', hash, 'base', number(hash, 'used'), 'base_at', at)
     redis.call('PEXPIRE', hash, claim.keep)
   end
-  local base_at = number(hash, 'base_at')
-  if born < now + {HOLD_S * 1000:.0f} and (base_at > 0 or (seen[1] ~= born and seen[2] > 0)) then
-    holds[n] = born + {HOLD_S * 1000:.0f}
+  if known ~= server then
+    if claim.asks and reserves then return true end
+    if not claim.asks then
+      local more = math.max((claim.before or 0) - number(hash, 'used'), 0)
+      if more > 0 then add(n, claim, now, more) end
+      redis.call('HINCRBY', hash, 'base', more)
+      redis.call('HSET', hash, 'floor', claim.before or 0, 'server', server)
+    end
   end
+  local base_at = number(hash, 'base_at')
+  hold = tonumber(hold) or 0
+  if base_at > 0 or (seen[1] ~= born and seen[2] > 0) then
+    hold = math.max(hold, born + {HOLD_S * 1000:.0f})
+  end
+  -- More than that is a clock that was set back.
+  if hold < now + {2 * LOST_S * 1000:.0f} then holds[n] = hold end
   if seen[1] == born or seen[2] <= base_at then return end
   if claim.span > 0 and seen[2] + claim.span <= now then return end
   local total = math.max(seen[3], number(hash, 'floor'))
@@ -236,6 +246,18 @@ for n, claim in ipairs(claims) do
     local slot = add(n, claim, at, more)
     if lost then redis.call('HSET', hash, 'h:' .. id, slot .. '|' .. whole(amount) .. '||1') end
   end
+  touch(n, claim)
+end
+return seen_of(claims)
+"""
+)
+# What a process saw last, told to a Redis that may have lost it.
+REPORT = (
+    _BEGIN
+    + """
+local claims = cjson.decode(ARGV[1])
+for n, claim in ipairs(claims) do
+  restore(n, claim)
   touch(n, claim)
 end
 return seen_of(claims)

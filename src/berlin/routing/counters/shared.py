@@ -183,15 +183,17 @@ class SharedCounters:
                 self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
     async def _keep(self) -> None:
-        """Report what is owed, again until it is accepted, and that this process is alive, for as
-        long as it has running requests or owes something.
+        """Report what is owed, again until it is accepted, that this process is alive, and what
+        shared counters have lost, for as long as it has anything to report.
         """
-        beat_at = time.monotonic() + BEAT_S
-        while self._inside or self._owed:
+        beat_at, remembers = time.monotonic() + BEAT_S, True
+        while self._inside or self._owed or remembers:
             await asyncio.sleep(PAY_AGAIN_S)
+            remembers = await self._remote.report()
             if time.monotonic() >= beat_at:
                 beat_at += BEAT_S
-                await self._remote.beat(self._owner)
+                if self._inside or self._owed:
+                    await self._remote.beat(self._owner)
             if not self._remote.rests:
                 for id in list(self._owed)[:PAID_TOGETHER]:
                     self._pay(id)

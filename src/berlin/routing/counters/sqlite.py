@@ -153,6 +153,10 @@ class SqliteCounters(Resting):
         """Report that a process is alive; see `Remote`."""
         return await self._run(lambda file, now, _: file.beat(owner, now)) is not None
 
+    async def report(self) -> bool:
+        """Do nothing: a file does not lose its data; see `Remote`."""
+        return False
+
     async def aclose(self) -> None:
         """Write what waits, and close the file."""
         if self._waiting:

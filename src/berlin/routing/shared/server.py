@@ -19,11 +19,24 @@ from berlin.types import Secret
 OPERATION_TIMEOUT_S = 0.25
 PREFIX = "berlin:routing:"
 SERVER = f"{PREFIX}server"
-"""The key that names the Redis which answers."""
+"""The key that names the Redis which answers, and until when counters that it may have lost admit
+nothing: an id, or an id and a time in milliseconds."""
+
+LOST_S = 5.0
+"""How long that is. By then every process has reported what it remembers: it may leave Redis alone
+for three seconds, then looks at it each second, and may be kept waiting by a busy machine."""
 
 _NAME_SERVER = """
 local id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-if redis.call('GET', KEYS[1]) ~= id then redis.call('SET', KEYS[1], id) end
+local held = redis.call('GET', KEYS[1])
+local named, hold = string.match(held or '', '^(%w*) ?(%d*)$')
+if named ~= id then hold = '' end
+if hold == '' and (held and named ~= id or ARGV[1] ~= '' and ARGV[1] ~= id) then
+  local time = redis.call('TIME')
+  hold = string.format(' %.0f', time[1] * 1000 + time[2] / 1000 + ARGV[2])
+  redis.call('SET', KEYS[1], id .. hold)
+elseif named ~= id then redis.call('SET', KEYS[1], id) end
+return id
 """
 
 
@@ -38,6 +51,10 @@ class SharedRedis(Resting):
         clock: a monotonic clock, in seconds.
         chance: numbers from 0 to 1.
 
+    Attributes:
+        server: the Redis that answered last; empty if it does not say. Another one may have lost
+            data.
+
     Raises:
         ConfigurationError: if the extra is not installed, or the URL is invalid.
     """
@@ -46,6 +63,7 @@ class SharedRedis(Resting):
         self, url: Secret, clock: Clock = time.monotonic, chance: Chance = random.random
     ) -> None:
         super().__init__("Redis", clock, chance)
+        self.server = ""
         self._url = url
         _, errors = self._open()
         self._errors = (errors, OSError, TimeoutError, ValueError)
@@ -89,13 +107,14 @@ class SharedRedis(Resting):
         )
 
     async def _connected(self, connection: Any) -> None:
-        """Write down which Redis this is: after a restart or a fail-over it may have lost data."""
+        """Find out which Redis this is: after a restart or a fail-over it may have lost data."""
         from redis.exceptions import ResponseError
 
         await connection.on_connect()
         with contextlib.suppress(ResponseError):  # not allowed to ask, or read-only
-            await connection.send_command("EVAL", _NAME_SERVER, 1, SERVER)
-            await connection.read_response()
+            hold_ms = LOST_S * 1000
+            await connection.send_command("EVAL", _NAME_SERVER, 1, SERVER, self.server, hold_ms)
+            self.server = (await connection.read_response()).decode()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from berlin.errors import ProtocolError
+from berlin.errors import InvalidAnswerError
 from berlin.providers.contract import Burst, Provider, is_long
 from berlin.routing.tools_over_text.checker import require_checker
 from berlin.routing.tools_over_text.offer import Offer
@@ -64,7 +64,7 @@ async def emulate(
                 yield burst
         problem = last.problem()
         if problem:
-            raise ProtocolError(
+            raise InvalidAnswerError(
                 f"{problem} The service was asked again and answered: "
                 f"{snippet(last.answer, MAX_SHOWN_CHARS) or 'nothing'}"
             )

@@ -13,8 +13,6 @@ from berlin.routing.tools_over_text.describe import describe_tools
 from berlin.routing.tools_over_text.scanner import FoundCall
 from berlin.types import ChatRequest, ResponseFormat, Tool
 
-_FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNORECASE)
-
 
 class Offer(msgspec.Struct, frozen=True):
     """The tools that may be called, according to a request.
@@ -112,10 +110,9 @@ class Offer(msgspec.Struct, frozen=True):
         return checked
 
     def check_json(self, text: str) -> Checked:
-        """Return a JSON answer without a fence around it, or what is wrong."""
-        fenced = _FENCED_JSON.fullmatch(text.strip())
+        """Return a JSON answer without the fence and the text around it, or what is wrong."""
         schema = self.response_format.schema if self.response_format is not None else ""
-        checked = check_object(fenced[1] if fenced else text.strip(), schema or "{}")
+        checked = check_object(_unfenced(text), schema or "{}")
         if checked.problem:
             return Checked("", f"The answer does not have the requested form: {checked.problem}.")
         return checked
@@ -133,6 +130,22 @@ class Offer(msgspec.Struct, frozen=True):
             known.append(f"It follows this JSON Schema:\n{form.schema}")
         schema = "\n".join(["", *known]) if known else ""
         return self.prompt.json.format(fence=self.example, schema=schema)
+
+
+def _unfenced(answer: str) -> str:
+    """Return the JSON of an answer: many models write a sentence before a block with it.
+
+    Several blocks come back with what is between them, which is not JSON: none is chosen.
+    """
+    answer = answer.strip()
+    lines = answer.split("\n")
+    marks = [at for at, line in enumerate(lines) if line.lstrip().startswith("```")]
+    if answer.startswith("{") or len(marks) < 2:
+        return answer
+    first, last = lines[marks[0]].strip().lower(), lines[marks[-1]].strip()
+    if first not in ("```", "```json") or last != "```":
+        return answer
+    return "\n".join(lines[marks[0] + 1 : marks[-1]])
 
 
 @lru_cache(maxsize=64)

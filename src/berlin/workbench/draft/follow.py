@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from berlin.errors import BerlinError
 from berlin.wire.html import field_with, find_script_json, is_page, meta_with
 from berlin.workbench.draft.keys import LEAST_CHARS
-from berlin.workbench.draft.leaves import last_name, leaves, pointer
+from berlin.workbench.draft.leaves import json_in, last_name, leaves, pointer
 from berlin.workbench.draft.sources.captured import Captured, Exchange
 
-CSRF = re.compile(r".*(csrf|xsrf).*", re.IGNORECASE)
+CSRF = re.compile(r".*(csrf|xsrf|authenticity|requestverification).*", re.IGNORECASE)
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Form members issued by the page: CSRF tokens, and ids of the form itself.
 _GIVEN = re.compile(
@@ -92,7 +92,7 @@ class Chain:
     Attributes:
         names: the values that were followed, each with the name of its placeholder.
         taken: for each exchange that is needed, the names of its values and their places.
-        lost: names of CSRF tokens for whose value there is no response.
+        lost: CSRF tokens that no response issued, and their names.
         in_login: the exchanges that are part of the login.
     """
 
@@ -101,7 +101,7 @@ class Chain:
     ) -> None:
         self.names: dict[str, str] = {}
         self.taken: dict[int, dict[str, Any]] = {}
-        self.lost: list[str] = []
+        self.lost: dict[str, str] = {}
         self.in_login: set[int] = set()
         self._exchanges = exchanges
         self._ignored = ignored
@@ -131,7 +131,7 @@ class Chain:
                     self.names[carried.value] = self._take(carried, *source)
                     todo.append(source[0])
                 elif CSRF.fullmatch(carried.name) and carried.value:
-                    self.lost.append(carried.name)
+                    self.lost[carried.value] = carried.name
 
     def _take(self, carried: Carried, at: int, place: Any) -> str:
         is_link = isinstance(place, str)
@@ -168,6 +168,8 @@ def carried_in(document: Any) -> Iterator[Carried]:
     for place, value in leaves(document):
         if place and _is_plain(value):
             yield Carried(str(place[-1]), str(value))
+        if place and isinstance(value, str) and (inner := json_in(value)) is not None:
+            yield from carried_in(inner)
 
 
 def free_name(base: str, used: set[str]) -> str:

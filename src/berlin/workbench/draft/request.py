@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import msgspec
 from berlin.errors import ConfigurationError
 from berlin.language.secrets_scan import looks_secret
 from berlin.language.step import BODIES
-from berlin.workbench.draft.follow import UUID
+from berlin.workbench.draft.follow import CSRF, UUID
 from berlin.workbench.draft.leaves import (
     DROP,
     GUESS,
@@ -22,6 +23,7 @@ from berlin.workbench.draft.leaves import (
     json_in,
     last_name,
     leaves,
+    member,
     pointer,
     quoted,
     said_as,
@@ -256,6 +258,9 @@ class _Guess:
         if value is None:
             self._note(place[:-1], f"{place[-1]} was null, and is left out")
             return DROP
+        if self._is_lost(place, value):
+            self._note(place[:-1], f"{GUESS}: {place[-1]} was left out; no answer gives its value")
+            return DROP
         if not isinstance(value, str):
             if str(value) in self._taken and not isinstance(value, bool):
                 return f"{{{self._taken[str(value)]}}}"
@@ -287,6 +292,10 @@ class _Guess:
         if _PLACEHOLDER_LIKE.search(value):
             self._note(place[:-1], f"{GUESS}: {place[-1]} was left out; it has braces in it")
             return DROP
+        if place == ("chat", "body") and (written := self._in_xml(value)):
+            self._used.add("prompt")
+            self._note(place, f"{GUESS}: the prompt is part of a longer text")
+            return value.replace(written, "{xml:{prompt}}", 1)
         if len(self._prompt) > 2 and said_as(self._prompt, [value]):
             self._used.add("prompt")
             self._note(place, f"{GUESS}: the prompt is part of a longer text")
@@ -295,10 +304,28 @@ class _Guess:
             )
         return value
 
+    def _in_xml(self, text: str) -> str:
+        """Return the prompt as an XML document writes it; `""` if it is not in one."""
+        if len(self._prompt) < 3 or not text.lstrip("\ufeff \t\r\n").startswith("<"):
+            return ""
+        plain_text = html.escape(self._prompt, quote=False)
+        forms = [html.escape(self._prompt), plain_text.replace('"', "&quot;"), plain_text]
+        forms += [forms[1].replace("'", "&apos;"), self._prompt]
+        return next((form for form in forms if form in text), "")
+
     def _varies(self, tree: Any) -> bool:
-        """Whether a document contains the prompt, or a value that was taken."""
+        """Whether a document contains the prompt, a value that was taken, or one that is lost."""
         texts = [*texts_in(tree)]
-        return bool(said_as(self._prompt, texts)) or any(text in self._taken for text in texts)
+        return (
+            bool(said_as(self._prompt, texts))
+            or any(text in self._taken for text in texts)
+            or any(self._is_lost(place, value) for place, value in leaves(tree) if place)
+        )
+
+    def _is_lost(self, place: Place, value: Any) -> bool:
+        """Whether a value is a CSRF token, and was not taken from an answer."""
+        is_plain = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+        return is_plain and bool(CSRF.fullmatch(member(place))) and str(value) not in self._taken
 
     def _as_json(self, tree: Any, place: Place) -> str:
         """Return a document within a text as JSON, with placeholders for its variable values."""

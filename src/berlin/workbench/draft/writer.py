@@ -54,7 +54,7 @@ class Draft(msgspec.Struct, frozen=True):
         prompt: the prompt of the captured request; `""` if it was not found.
         answer: what it reads from the captured answer.
         left_out: headers left out because they look like secrets.
-        lost: headers with a CSRF token that no answer issued.
+        lost: headers and members with a CSRF token that no answer issued.
         missing: what could not be found, each with what to do.
         credentials: what the user logged in with, by the names of `Credentials`.
         origins: where it sends something: the service first, then the hosts of the login.
@@ -120,6 +120,7 @@ class _Draft:
         self._notes |= auth.notes
         self._secrets |= {v for v, name in self._chain.names.items() if "csrf" in name}
         self._secrets |= {v for name, v in auth.credentials.items() if name != "client_id"}
+        self._secrets |= {value for value in self._chain.lost if len(value) > LEAST_CHARS}
         origin = self._request.origin
         tree: dict[str, Any] = {
             "schema": SCHEMA,
@@ -149,7 +150,7 @@ class _Draft:
             self._prompt,
             answer,
             left_out,
-            list(dict.fromkeys(self._chain.lost)),
+            list(dict.fromkeys(self._chain.lost.values())),
             self._missing,
             auth.credentials,
             [origin, *_other_origins(auth.auth)],
@@ -271,7 +272,8 @@ class _Draft:
             if not self._missing:
                 self._missing.append(error.message)
         lines = [f"Missing: {line}" for line in self._missing]
-        lines += [f"Left out: {name}, since no answer gives its value" for name in self._chain.lost]
+        lost = self._chain.lost.values()
+        lines += [f"Left out: {name}, since no answer gives its value" for name in lost]
         said = "".join(f"# {comment(line)}\n" for line in dict.fromkeys(lines))
         return HEAD + mask(said, hidden) + text
 

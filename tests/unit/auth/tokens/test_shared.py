@@ -95,6 +95,23 @@ async def test_slow_store() -> None:
         go_on.set()
 
 
+async def test_a_process_that_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time in which the process did not get the processor is not time that the store took."""
+    store, go_on = Store(), threading.Event()
+    store.timeout_s = 4.0
+    store.records[KEY] = RECORD
+    store.before = lambda name: go_on.wait(5) and None
+    loop = asyncio.get_running_loop()
+    now = loop.time
+
+    def stand_still() -> None:
+        monkeypatch.setattr(loop, "time", lambda: now() + 60)
+        loop.call_soon(loop.call_soon, go_on.set)
+
+    loop.call_soon(stand_still)
+    assert await SharedTokens(store).load(KEY) == RECORD
+
+
 async def test_lock_is_let_go() -> None:
     """The lock is held in the block and free after it, also after an error."""
     store = Store()

@@ -340,9 +340,14 @@ async def test_json_is_checked() -> None:
     assert answer.text == '{"path": "a"}'
     assert '"additionalProperties": false' in inner.requests[0].messages[-1].text
     assert inner.requests[0].response_format is None
-    provider, inner = _over(["Here: {}", Finished()], ['{"path": "b"}', Finished()])
+    provider, inner = _over(['Sure! Here:\n\n```json\n{"path": "a"}\n```\nBye.', Finished()])
     answer = await _answer(provider, _ask(tools=(), response_format=form))
-    assert answer.text == '{"path": "b"}'
+    assert (answer.text, len(inner.requests)) == ('{"path": "a"}', 1)
+    two = '```json\n{"path": "a"}\n```\nor\n```json\n{"path": "b"}\n```'
+    for wrong in ("Here: {}", two):  # of several blocks none is chosen
+        provider, inner = _over([wrong, Finished()], ['{"path": "b"}', Finished()])
+        answer = await _answer(provider, _ask(tools=(), response_format=form))
+        assert answer.text == '{"path": "b"}'
     provider, _ = _over(["Here: {}", Finished()])
     with pytest.raises(ProtocolError, match="not valid JSON"):
         await _answer(provider, _ask(tools=(), response_format=ResponseFormat()))

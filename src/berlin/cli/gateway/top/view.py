@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from berlin.cli.gateway.top.scrape import Change
 
@@ -22,7 +22,9 @@ def render(change: Change, url: str) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     for title in COLUMNS:
-        table.add_column(title, justify="left" if title == "provider" else "right", no_wrap=True)
+        is_name = title == "provider"  # on a narrow terminal only names are wrapped
+        justify: Literal["left", "right"] = "left" if is_name else "right"
+        table.add_column(title, justify=justify, no_wrap=not is_name, min_width=len(title))
     for row in rows(change):
         table.add_row(*row, style="red" if row[-1] == "open" else None)
     return Group(*headlines(change, url), "", table)
