@@ -96,6 +96,8 @@ class BerlinError(RuntimeError):
         causes: the errors of all providers that were tried, if there was more than one.
         private: whether the message is for the operator only, because it reveals internals: an
             address, a login, or arbitrary bytes. Clients of a gateway see only its class.
+        names: what clients of a gateway must not see of the message: the service's host, and the
+            account.
     """
 
     retryable: ClassVar[bool] = False
@@ -106,6 +108,7 @@ class BerlinError(RuntimeError):
     code: ClassVar[str] = "internal_error"
     failed: tuple[FailedAttempt, ...] = ()
     causes: tuple[BerlinError, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __init__(
         self,

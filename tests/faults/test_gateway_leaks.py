@@ -205,19 +205,23 @@ async def test_x09_x14_canaries(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=str)
 async def test_x13_upstream_that_repeats_the_token(dialect: Dialect) -> None:
-    """A service that echoes its token or password in an error: the client does not read it."""
+    """A service that echoes its token, address or account in an error: no client reads them."""
 
     async def echo(request: Request) -> Answer:
-        return Answer(422, {"message": f"sent: {dict(request.headers)} and {request.token}"})
+        told = f"{request.token}, account, {service.url}/chat?x=1, see HTTP://{host} or {host}."
+        return Answer(422, {"message": f"no: {dict(request.headers)} {told}"})
 
     async with ChatService(accounts={"account": PASSWORD}) as service:
         service.on_chat = echo
+        host = service.url.partition("://")[2]
         provider = Berlin(service.url, "account", PASSWORD)
         async with serve(Service("s", provider, ["m1"])) as at:
             got = await at.ask(dialect, stream=True)
         assert got.status == 400
         assert service.tokens
-        assert not [t for t in (*service.tokens, PASSWORD) if t in got.data.decode()]
+        hidden = (*service.tokens, PASSWORD, "account", host, host.partition(":")[0])
+        assert not [t for t in hidden if t in got.data.decode()]
+        assert "no: " in got.message
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
@@ -23,6 +24,7 @@ from berlin.errors import (
 from berlin.language.step import SESSION_NAMES
 from berlin.language.values.functions import MADE
 from berlin.types import HttpRequest, Secret, mask
+from berlin.types.masking import SHORTEST_CHARS
 
 _TOKEN_ONLY = frozenset({"token"})
 
@@ -73,6 +75,15 @@ class Authenticator:
         """The secrets that must never appear in a message."""
         secrets = (*self._credentials.secrets, *self.source.kept.latest.secrets)
         return (*dict.fromkeys(secrets), *self.source.seen)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients of a gateway must not see: the service's host, and the account."""
+        parts, account = urlsplit(self._url), self.source.kept.latest.account
+        host = parts.hostname or ""
+        # A host's name that is an ordinary word is one only in a URL, or before a port.
+        hosts = (host,) if set(".:") & set(host) else (f"//{host}", f"{host}:{parts.port}")
+        return (*hosts, account) if len(account) >= SHORTEST_CHARS else hosts
 
     @property
     def renews(self) -> bool:

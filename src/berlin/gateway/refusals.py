@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 
 from berlin.errors import (
@@ -18,6 +19,7 @@ from berlin.errors import (
     UpstreamTimeoutError,
 )
 from berlin.gateway.observe.visit import Visit
+from berlin.types.masking import HIDDEN
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -90,11 +92,22 @@ def public(error: BerlinError) -> BerlinError:
         case _ if type(error) is BerlinError:
             said, status = "internal error; the gateway's log says more", 500
         case _:
-            return error
+            said, status = _without_names(error), error.http_status
+            if said == error.message:
+                return error
     shown = error.again()
     shown.args = (said,)
     shown.http_status = status  # type: ignore[misc]  # of this instance only
     return shown
+
+
+def _without_names(error: BerlinError) -> str:
+    """Return the message without the names of hosts and accounts in it."""
+    said = error.message
+    for name in {name for one in (error, *error.causes) for name in one.names}:
+        named = rf"(?<![\w-]){re.escape(name)}(?![\w-])(?::\d+)?(?:/[^\s\"'<>]*)?"
+        said = re.sub(named, HIDDEN, said, flags=re.IGNORECASE)
+    return said
 
 
 def broken_off(error: BerlinError, visit: Visit) -> BerlinError:

@@ -299,6 +299,7 @@ class HttpProvider:
         neither is needed to understand the message.
         """
         error.provider = error.provider or self._name
+        error.names = error.names or self._auth.names
         if request is not None:
             error.model = error.model or request.model or None
         secrets = self._auth.secrets
