@@ -84,13 +84,14 @@ class _Service:
 
 
 class _Down:
-    """A service that closes each connection without an answer."""
+    """A service that closes each connection without an answer, once it has a request."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Close a connection."""
+    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Close a connection. Before it has a request, the gateway would send that again."""
+        await reader.readuntil(b"\r\n\r\n")
         self.asked += 1
         writer.transport.abort()
 
