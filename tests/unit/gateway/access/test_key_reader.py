@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,11 @@ class Door:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
-    """Return a door without keys."""
-    return Door(tmp_path)
+def door(tmp_path: Path) -> Iterator[Door]:
+    """Return a door without keys; its file is closed at the end."""
+    door = Door(tmp_path)
+    yield door
+    door.reader.close()
 
 
 def test_key_is_its_owners(door: Door) -> None:
@@ -61,7 +64,6 @@ def test_key_is_its_owners(door: Door) -> None:
     swapped = alice[:23] + bob[23:]
     for other in ("", "bk-", alice[:-1], f"{alice} ", alice.swapcase(), swapped, "\ud800", "'--"):
         assert door.who(other) is None
-    door.reader.close()
 
 
 def test_a08_revoked_in_another_process(tmp_path: Path) -> None:
@@ -88,7 +90,6 @@ def test_a08_expired_key_is_refused(door: Door) -> None:
     assert door.who(token) == "ci"
     door.clock.now += 0.01
     assert door.who(token) is None
-    door.reader.close()
 
 
 def test_file_is_asked_at_most_four_times_a_second(door: Door) -> None:
@@ -100,7 +101,6 @@ def test_file_is_asked_at_most_four_times_a_second(door: Door) -> None:
     assert door.who(second) is None
     door.monotonic.now += 0.01
     assert door.who(second) == "second"
-    door.reader.close()
 
 
 def test_a26_unreadable_file(door: Door, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,7 +124,6 @@ def test_a26_unreadable_file(door: Door, caplog: pytest.LogCaptureFixture) -> No
         assert door.reader.problem == ""
         assert caplog.records[-1].message.startswith("keys.readable")
     assert token not in caplog.text
-    door.reader.close()
 
 
 def test_a26_quiet_gateway_does_not_trust_old_keys(door: Door) -> None:
@@ -135,7 +134,6 @@ def test_a26_quiet_gateway_does_not_trust_old_keys(door: Door) -> None:
     door.monotonic.now += 60
     assert door.who(token) is None
     lock.close()
-    door.reader.close()
 
 
 def test_locked_file_holds_up_the_loop_shortly(door: Door) -> None:
@@ -146,7 +144,6 @@ def test_locked_file_holds_up_the_loop_shortly(door: Door) -> None:
     door.monotonic.now += 0.25
     assert door.who(token) == "ci"
     lock.close()
-    door.reader.close()
 
 
 def test_removed_file_is_no_keys(door: Door) -> None:
@@ -159,7 +156,6 @@ def test_removed_file_is_no_keys(door: Door) -> None:
     assert door.who(token) is None
     other = door.add("other")
     assert (door.who(token), door.who(other)) == (None, "other")
-    door.reader.close()
 
 
 def test_another_file_in_its_place(door: Door, tmp_path: Path) -> None:
@@ -172,7 +168,6 @@ def test_another_file_in_its_place(door: Door, tmp_path: Path) -> None:
     (tmp_path / "copy" / "keys.sqlite").rename(door.path)
     door.monotonic.now += 0.25
     assert (door.who(token), door.who(other)) == (None, "copy")
-    door.reader.close()
 
 
 def test_file_that_was_just_made(door: Door) -> None:
