@@ -20,7 +20,7 @@ from berlin.gateway.refusals import broken_off
 from berlin.gateway.response import StreamedResponse
 from berlin.gateway.sweep import Sweep
 from berlin.providers.contract import Bursts
-from berlin.transport.sender import LONG_BYTES
+from berlin.transport.sender import LONG_BYTES, off_loop
 from berlin.types import Accumulator, ChatResponse, Finished
 
 WRITE_TIMEOUT_S = 60.0
@@ -158,9 +158,7 @@ class OpenStreams:
                     visit.note(burst)
                     for event in burst:
                         answer.add(event)
-        if answer.size > LONG_BYTES:
-            return await asyncio.to_thread(lambda: encode(answer.response()))
-        return encode(answer.response())
+        return await off_loop(answer.size, lambda: encode(answer.response()))
 
     def _break_silences(self) -> bool:
         """Send a keep-alive in each stream that has been silent; return whether there are any."""

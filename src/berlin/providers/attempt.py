@@ -17,7 +17,7 @@ from berlin.errors import AuthenticationError, BerlinError, EmptyResponseError
 from berlin.formats.contract import Exchange, Format
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Answer, Sender
-from berlin.transport.sender import LONG_BYTES, MAX_WHOLE_BODY_BYTES
+from berlin.transport.sender import MAX_WHOLE_BODY_BYTES, off_loop
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.status import error_from_answer
 
@@ -113,10 +113,7 @@ class Attempt(NamedTuple):
         while exchange is not None:
             self.watch.restart()
             answer = await self.watch.wait(self.fetch(call))
-            if len(answer.body) > LONG_BYTES:
-                call, exchange = await asyncio.to_thread(advance, exchange, answer)
-            else:
-                call, exchange = advance(exchange, answer)
+            call, exchange = await off_loop(len(answer.body), partial(advance, exchange, answer))
         self.watch.restart()
         if self.format.poll_s is not None:
             return PolledBody(partial(self.fetch, call), self.format.poll_s), call

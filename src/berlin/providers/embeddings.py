@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from berlin.formats.embeddings.build import build_embeddings
 from berlin.formats.embeddings.contract import MAX_ANSWER_BYTES, VECTOR_BYTES
 from berlin.language.tables.models import EmbeddingsMap
 from berlin.providers.http import HttpProvider
-from berlin.transport.sender import LONG_BYTES, MAX_WHOLE_BODY_BYTES
+from berlin.transport.sender import MAX_WHOLE_BODY_BYTES, off_loop
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
 
 
@@ -53,6 +52,4 @@ async def embed(
     count = len(request.inputs)
     limit = min(MAX_WHOLE_BODY_BYTES + count * VECTOR_BYTES, MAX_ANSWER_BYTES)
     answer = await provider.call(sent, request.request_id, limit)
-    if len(answer.body) > LONG_BYTES:
-        return await asyncio.to_thread(dialect.decode_response, answer.body, count)
-    return dialect.decode_response(answer.body, count)
+    return await off_loop(len(answer.body), lambda: dialect.decode_response(answer.body, count))

@@ -21,7 +21,7 @@ from berlin.providers.long import MAX_EVENTS, decode, slices
 from berlin.providers.reserved import check_values
 from berlin.providers.stopwatch import Stopwatch
 from berlin.transport import Sender
-from berlin.transport.sender import LONG_BYTES, MAX_WHOLE_BODY_BYTES
+from berlin.transport.sender import LONG_BYTES, MAX_WHOLE_BODY_BYTES, off_loop
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -208,9 +208,7 @@ class HttpProvider:
         """
         call = HttpRequest("GET", described.path, {"Accept": "application/json"})
         answer = await self.call(call, limit=MAX_LIST_BYTES)
-        if len(answer.body) > LONG_BYTES:
-            return await asyncio.to_thread(described.read, answer.body)
-        return described.read(answer.body)
+        return await off_loop(len(answer.body), lambda: described.read(answer.body))
 
     async def call(
         self, request: HttpRequest, request_id: str = "", limit: int = MAX_WHOLE_BODY_BYTES

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from berlin.types import HttpRequest, HttpResponse
+
+_T = TypeVar("_T")
 
 MAX_WHOLE_BODY_BYTES = 4 * 1024 * 1024
 
 LONG_BYTES = 128 * 1024
 """What is longer is read in a thread."""
+
+
+async def off_loop(size: int, work: Callable[[], _T]) -> _T:
+    """Return the result of some work: in a thread if it is about more than `LONG_BYTES`."""
+    return await asyncio.to_thread(work) if size > LONG_BYTES else work()
 
 
 class Answer(Protocol):

@@ -6,7 +6,6 @@ web page. Later steps may use what earlier ones took. Cookies are kept between t
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from functools import partial
@@ -34,7 +33,7 @@ from berlin.language.step import (
     compile_steps,
 )
 from berlin.language.values.functions import make_values, totp
-from berlin.transport.sender import LONG_BYTES
+from berlin.transport.sender import off_loop
 from berlin.types import HttpRequest, HttpResponse, Secret
 from berlin.wire.framings.contract import BOM
 from berlin.wire.html import is_page
@@ -142,10 +141,7 @@ class LoginFlow:
             account = values.get("account", "")
             response, good = await _send(step.step, request, send, cookies, account)
             read = partial(_read, step, response, account, where, good, cookies)
-            if len(response.body) > LONG_BYTES:
-                said, found = await asyncio.to_thread(read)
-            else:
-                said, found = read()
+            said, found = await off_loop(len(response.body), read)
             taken |= found
             last = step is steps[-1]
             for name, value in taken.items():
