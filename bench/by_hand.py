@@ -102,8 +102,6 @@ class ByHandFormat(MappedFormat):
 class Memory:
     """Answers each request with the same reads."""
 
-    has_ended = False
-
     def __init__(self, reads: list[bytes]) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}

@@ -130,7 +130,8 @@ def loads(text: str) -> Any:
     Raises:
         InvalidRequestError: if it is not JSON.
     """
-    check_size(text.encode("utf-8", "surrogatepass") if len(text) > MAX_VALUES else b"")
+    if len(text) > MAX_VALUES:  # only then can it have too many values
+        check_size(text.encode("utf-8", "surrogatepass"))
     try:
         return msgspec.json.decode(text)
     except DECODE_ERRORS as error:

@@ -38,6 +38,13 @@ _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDen
 VISIT: web.RequestKey[Visit]
 
 
+def new_id() -> str:
+    """Return an id for a request, not secret. Later ones sort last: the rows of the ledger are then
+    added at the end of its index, and not on a page each.
+    """
+    return f"req_{time.time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
+
+
 class Visit(msgspec.Struct, eq=False):
     """The record of a request, from which log, metrics, traces and ledger are made.
 
@@ -75,7 +82,7 @@ class Visit(msgspec.Struct, eq=False):
     path: str
     remote: str
     headers: Mapping[str, str]
-    id: str = msgspec.field(default_factory=lambda: new_id())
+    id: str = msgspec.field(default_factory=new_id)
     face: str = ""
     provider: str = ""
     model: str = ""
@@ -188,13 +195,6 @@ class Asked(NamedTuple):
         if isinstance(request, ChatRequest):
             return prompt_tokens(request)
         return request.input_tokens
-
-
-def new_id() -> str:
-    """Return an id for a request, not secret. Later ones sort last: the rows of the ledger are then
-    added at the end of its index, and not on a page each.
-    """
-    return f"req_{time.time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
 
 
 class Observer(Protocol):

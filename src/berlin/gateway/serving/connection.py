@@ -25,6 +25,7 @@ from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.sweep import Sweep
+from berlin.transport.pools import ShortQueue
 
 HEADER_TIMEOUT_S = 20.0
 KEEPALIVE_TIMEOUT_S = 75.0
@@ -185,7 +186,7 @@ class _Connection(web.RequestHandler):
     def __init__(self, server: _Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
-        self._messages = []  # type: ignore[assignment]  # 0.7 KB less than an empty deque
+        self._messages = ShortQueue()  # type: ignore[assignment]
         self._head_bytes = 0
         self._began = False
         self.deadline = 0.0
@@ -257,7 +258,7 @@ class _Connection(web.RequestHandler):
 
     def _take_request(self) -> web.Request | None:
         """Return the next request; `None` if it is malformed, and so the last one."""
-        message, body = cast(list[Any], self._messages).pop(0)
+        message, body = self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:

@@ -49,7 +49,7 @@ MADE: dict[str, Callable[[], object]] = {
     "now": _now,
     "unix": lambda: int(time.time()),
     "unix_ms": lambda: int(time.time() * 1000),
-    "uuid4": lambda: _uuid4(),
+    "uuid4": _uuid4,
     "counter": lambda: next(_COUNTER),
     "null": lambda: None,
 }
