@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,13 +17,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
-from berlin.transport.exchange import Exchange, send
+from berlin.transport.exchange import Exchange, headers_of, reveal, send
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
 from berlin.transport.sender import Answer
 from berlin.transport.socket import LIMITS, RefusedSocket, SocketAnswer, refuse_redirects
 from berlin.transport.translate import LIBRARY_ERRORS, translate
-from berlin.types import Endpoint, HttpRequest, Secret, is_metadata_service
+from berlin.types import Endpoint, HttpRequest, is_metadata_service
 from berlin.types.socket import SocketDialog
 from berlin.wire.framings.contract import MAX_DOCUMENT_BYTES
 from berlin.wire.inflate import ACCEPT_ENCODING
@@ -93,23 +92,14 @@ class Transport:
             # The proxy would ask the metadata service of its own machine.
             self._metadata = self._metadata or Pools()
             pools, connect, proxy = self._metadata, aiohttp.TCPConnector, None
-        url = _parse(self._url(request))
         return await send(
             await pools.connector(connect),
-            request.method,
-            url.extend_query(_reveal(request.query)) if request.query else url,
-            self._headers_of(request),
-            request.body,
+            _parse(self._url(request)),
+            request,
+            self._headers,
             proxy,
             connect_timeout,
         )
-
-    def _headers_of(self, request: HttpRequest) -> CIMultiDict[str]:
-        """Return all headers: those of the request replace ours, in whatever case they are."""
-        headers = self._headers.copy()
-        for name, value in request.headers.items():
-            headers[name] = value.reveal() if isinstance(value, Secret) else value
-        return headers
 
     async def _open_socket(self, request: HttpRequest, dialog: SocketDialog) -> Answer:
         if self._sockets is None:
@@ -118,8 +108,8 @@ class Transport:
             session = await self._sockets.session(self._connector)
             socket = await session.ws_connect(
                 self._url(request),
-                params=_reveal(request.query) or None,
-                headers=self._headers_of(request),
+                params=reveal(request.query) or None,
+                headers=headers_of(self._headers, request),
                 protocols=dialog.subprotocols,
                 proxy=self._http_proxy(),
                 timeout=LIMITS,
@@ -213,13 +203,6 @@ _WRITTEN_OUT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*+
 
 def _is_metadata_url(request: HttpRequest) -> bool:
     return "://" in request.path and is_metadata_service(urlsplit(request.path).hostname or "")
-
-
-def _reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
-    return {
-        name: value.reveal() if isinstance(value, Secret) else value
-        for name, value in values.items()
-    }
 
 
 def _parse(url: str | URL) -> URL:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -23,6 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from berlin.transport.pools import MAX_HEADER_BYTES, READ_BUFFER_BYTES
+from berlin.types import HttpRequest, Secret
 
 # A longer body is written in parts, so that the loop is not blocked, and its answer may come first.
 PART_BYTES = 64 * 1024
@@ -49,14 +51,19 @@ class Exchange(NamedTuple):
 
 async def send(
     connector: aiohttp.BaseConnector,
-    method: str,
     url: URL,
+    request: HttpRequest,
     headers: CIMultiDict[str],
-    body: bytes,
     proxy: str | None,
     connect_timeout: float,
 ) -> Exchange:
     """Send a request.
+
+    While it waits, no variable here has a token or a password: error reporters show them.
+
+    Args:
+        url: where it goes, without the request's own query.
+        headers: those of every request; the request's own replace them.
 
     Raises:
         ValueError: if a header or the URL cannot be written; nothing was sent.
@@ -68,7 +75,7 @@ async def send(
     writing = None
     try:
         protocol.set_response_params(
-            skip_payload=method == "HEAD",
+            skip_payload=request.method == "HEAD",
             read_until_eof=True,
             auto_decompress=False,
             read_bufsize=READ_BUFFER_BYTES,
@@ -76,19 +83,8 @@ async def send(
             max_field_size=MAX_HEADER_BYTES,
         )
         is_forwarded = proxy is not None and url.scheme == "http"
-        lines: CIMultiDict[str] = CIMultiDict(Host=url.host_port_subcomponent or "")
-        lines.update(headers)
-        if is_forwarded and authorization:
-            lines["Proxy-Authorization"] = authorization
-        if body or method in _WITH_BODY:
-            lines["Content-Length"] = str(len(body))
-        target = str(url.with_fragment(None)) if is_forwarded else url.raw_path_qs
-        head = _serialize_headers(f"{method} {target} HTTP/1.1", lines)
-        if len(body) <= PART_BYTES:
-            _put(protocol, head + body)
-        else:
-            _put(protocol, head)
-            writing = asyncio.create_task(_put_all(protocol, body))
+        writing = _write(protocol, url, request, headers, authorization, is_forwarded)
+        authorization = None
         while True:
             answer, content = await protocol.read()
             if not 100 <= answer.code < 200 or answer.code == _SWITCHING_PROTOCOLS:
@@ -98,6 +94,49 @@ async def send(
             writing.cancel()
         leased.close()
         raise
+
+
+def _write(
+    protocol: ResponseHandler,
+    url: URL,
+    request: HttpRequest,
+    headers: CIMultiDict[str],
+    authorization: str | None,
+    is_forwarded: bool,
+) -> asyncio.Task[None] | None:
+    """Write a request; return what writes the rest of its body, if that takes long."""
+    if request.query:
+        url = url.extend_query(reveal(request.query))
+    lines: CIMultiDict[str] = CIMultiDict(Host=url.host_port_subcomponent or "")
+    lines.update(headers_of(headers, request))
+    if is_forwarded and authorization:
+        lines["Proxy-Authorization"] = authorization
+    body = request.body
+    if body or request.method in _WITH_BODY:
+        lines["Content-Length"] = str(len(body))
+    target = str(url.with_fragment(None)) if is_forwarded else url.raw_path_qs
+    head = _serialize_headers(f"{request.method} {target} HTTP/1.1", lines)
+    if len(body) <= PART_BYTES:
+        _put(protocol, head + body)
+        return None
+    _put(protocol, head)
+    return asyncio.create_task(_put_all(protocol, body))
+
+
+def headers_of(headers: CIMultiDict[str], request: HttpRequest) -> CIMultiDict[str]:
+    """Return all headers: those of the request replace ours, in whatever case they are."""
+    merged = headers.copy()
+    for name, value in reveal(request.headers).items():
+        merged[name] = value
+    return merged
+
+
+def reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
+    """Return values as they are sent."""
+    return {
+        name: value.reveal() if isinstance(value, Secret) else value
+        for name, value in values.items()
+    }
 
 
 async def _connect(
