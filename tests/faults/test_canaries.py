@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from berlin.config import Overrides, load_config, resolve_settings
 from berlin.gateway.access.account_reader import AccountReader
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.keys import KeyStore
-from berlin.types import Endpoint, Secret
+from berlin.transport import Transport
+from berlin.types import Endpoint, HttpRequest, Secret
 from support.canaries import Canaries, forms, reported
 
 CANARY = 'CANARY&7<of>"a-password'
@@ -112,3 +115,34 @@ def test_the_search_itself_finds_every_form() -> None:
         error.args = (f"the service says {form}",)
         found.look("an error", reported(error))
         assert len(found.found) == 1, form
+
+
+async def test_a_request_that_is_cancelled_shows_no_token() -> None:
+    """While the head of an answer is awaited, no variable of our frames has what was sent."""
+    seen = asyncio.Event()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        seen.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    transport = Transport(Endpoint(f"http://127.0.0.1:{port}"), "test")
+    secret = "a-token-that-nobody-may-see"
+    request = HttpRequest(
+        "GET", "/", headers={"token": Secret(secret)}, query={"key": Secret(secret)}
+    )
+    asking = asyncio.ensure_future(transport.open(request, 5))
+    await seen.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await asking
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    ours = [frame for frame in frames if "transport" in frame.f_code.co_filename]
+    assert ours
+    assert secret not in repr([frame.f_locals for frame in ours])
+    await transport.aclose()
+    server.close()
+    await server.wait_closed()
