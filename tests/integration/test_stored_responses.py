@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ import pytest
 from berlin.config.schema import ResponsesConfig
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
+from berlin.gateway.stored import responses
 from berlin.gateway.stored.open import open_stored
+from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.redis import PREFIX, RedisEngine
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret, TextDelta
-from support.gateway import serve
+from support.gateway import At, serve
 from support.token_processes import Redis, redis_server
 
 
@@ -105,3 +109,56 @@ async def test_a_redis_that_is_gone_costs_no_answer(redis: Redis) -> None:
     )
     assert (status, read, went_on) == (200, 503, 503)
     assert "stored responses" in error["error"]["message"]
+
+
+class SlowEngine(SqliteEngine):
+    """An engine that stores only when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(None, 60, 100, 10**6)
+        self.asked, self.may = threading.Event(), threading.Event()
+
+    def put(self, record: Record) -> None:
+        self.asked.set()
+        self.may.wait(30)
+        super().put(record)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_end_waits_until_it_is_stored(stream: bool) -> None:
+    """Another worker may get the follow-up: no client sees an end that is not stored yet."""
+    engine, provider = SlowEngine(), ScriptedProvider([TextDelta("Hello"), Finished()])
+    stored = StoredResponses(engine)
+    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), stored=stored)
+    body = {"model": "s:m1", "input": "Hi", "stream": stream}
+    async with serve(gateway=gateway) as at:
+        asked = asyncio.create_task(post(at, body))
+        await asyncio.to_thread(engine.asked.wait, 30)
+        for _ in range(50):
+            await at.session.get(at.url + "/healthz")
+        assert not asked.done()
+        engine.may.set()
+        assert b'"completed"' in await asked
+    stored.close()
+
+
+async def test_a_store_that_hangs_does_not_stop_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end waits for a while; after that it is sent with a warning in the log."""
+    monkeypatch.setattr(responses, "MAX_WRITE_S", 0.01)
+    engine, provider = SlowEngine(), ScriptedProvider([TextDelta("Hello"), Finished()])
+    stored = StoredResponses(engine)
+    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), stored=stored)
+    async with serve(gateway=gateway) as at:
+        assert b"Hello" in await post(at, {"model": "s:m1", "input": "Hi"})
+        engine.may.set()
+    stored.close()
+    assert "responses.slow" in caplog.text
+
+
+async def post(at: At, body: dict[str, Any]) -> bytes:
+    """Return the bytes of an answer."""
+    async with at.session.post(at.url + "/v1/responses", json=body) as answer:
+        assert answer.status == 200
+        return await answer.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from berlin.types import ChatResponse
 MAX_HEADER_CHARS = 1000
 COMMENT = b": keep-alive\n\n"
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+BeforeEnd = Callable[[], Awaitable[None]]
 
 _Call = TypeVar("_Call", ClientCall, EmbeddingCall, ResponsesCall)
 
@@ -39,9 +42,18 @@ class Head:
         call: the client's request.
         target: the provider and model it names.
         visit: its record, which says who answers.
+        before_end: awaited before the last bytes of a stream are sent.
     """
 
-    def __init__(self, format: Format, call: ClientCall, target: Target, visit: Visit) -> None:
+    def __init__(
+        self,
+        format: Format,
+        call: ClientCall,
+        target: Target,
+        visit: Visit,
+        before_end: BeforeEnd | None = None,
+    ) -> None:
+        self.before_end = before_end
         self._format = format
         self._call = call
         self._target = target

@@ -19,7 +19,7 @@ from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.access.limits.spending import Demand
-from berlin.gateway.answering import Head, with_model
+from berlin.gateway.answering import BeforeEnd, Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
 from berlin.gateway.observe.visit import VISIT, Observer
@@ -206,6 +206,8 @@ class Gateway:
         call: ClientCall,
         target: Target,
         caller: Caller | None,
+        *,
+        before_end: BeforeEnd | None = None,
     ) -> web.StreamResponse:
         """Answer a chat.
 
@@ -215,6 +217,7 @@ class Gateway:
             call: the decoded request.
             target: the provider and model.
             caller: the client; `None` where no key is needed.
+            before_end: awaited when the answer is encoded, before its client hears of the end.
 
         Raises:
             BerlinError: if it fails before the first event.
@@ -223,7 +226,7 @@ class Gateway:
         visit.provider, visit.stream = service.name, call.stream
         tenant = visit.key or visit.remote
         chat = self._chat_of(request, call.request, target, whole=not call.stream)
-        head = Head(format, with_model(call, target), target, visit)
+        head = Head(format, with_model(call, target), target, visit, before_end)
         spending = None
         if self.limiter.concerns(caller):
             spending = await self.limiter.admit(visit, caller, target, Demand.of(chat))
@@ -244,6 +247,8 @@ class Gateway:
                         held=service.holds,
                     )
                 body = await self.streams.whole(bursts, visit, head.encode_response)
+        if before_end is not None:
+            await before_end()
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json", headers=head.headers())
 

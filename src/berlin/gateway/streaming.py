@@ -142,6 +142,8 @@ class OpenStreams:
                         data = await asyncio.to_thread(encode, burst)
                     else:
                         data = encode(burst)
+                    if head.before_end is not None and type(burst[-1]) is Finished:
+                        await head.before_end()
                     if data:
                         response.put(data)
                         if response.is_behind:

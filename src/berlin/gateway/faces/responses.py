@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from berlin.gateway.face import ID, Face, Route
 from berlin.gateway.observe.visit import VISIT
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.stored.record import Record
+from berlin.gateway.stored.responses import StoredResponses
 from berlin.wire.json import encode_line
 
 MAX_LISTED = 100
@@ -56,15 +58,15 @@ class ResponsesFace:
         key, tenant = await _identify(gateway, request)
         sent, call = await _receive(gateway, request, tenant)
         target = gateway.resolve(request, key, call.request.model)
-        format = _FORMAT
         if call.store:
             if gateway.stored.is_on:
-                loop = asyncio.get_running_loop()
-                keep = partial(_keep, gateway, loop, tenant, sent.previous, call.items)
-                format = _FORMAT.storing(keep, partial(self._claim, tenant))
-            else:
-                call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
-        return await gateway.answer(request, format, call, target, key)
+                writing = _Writing(gateway.stored, tenant, sent.previous, call.items)
+                format = _FORMAT.storing(writing.begin, partial(self._claim, tenant))
+                return await gateway.answer(
+                    request, format, call, target, key, before_end=writing.end
+                )
+            call = msgspec.structs.replace(call, echo={**call.echo, "store": False})
+        return await gateway.answer(request, _FORMAT, call, target, key)
 
     def _claim(self, tenant: str, id: str) -> bool:
         """Return whether a service's id is new: one that is used twice would mix conversations."""
@@ -74,6 +76,36 @@ class ResponsesFace:
         if len(self._claimed) > MAX_CLAIMED:
             del self._claimed[next(iter(self._claimed))]
         return True
+
+
+class _Writing:
+    """Stores one answer before its client hears of the end: another worker may be asked next."""
+
+    def __init__(
+        self,
+        stored: StoredResponses,
+        tenant: str,
+        previous: str,
+        items: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._stored = stored
+        self._tenant = tenant
+        self._previous = previous
+        self._items = items
+        self._written: Future[None] | None = None
+
+    def begin(self, id: str, body: bytes, output: list[dict[str, Any]]) -> None:
+        """Begin to store the whole response; called in any thread."""
+
+        def make() -> Record:
+            ids = tuple(str(item["id"]) for item in (*self._items, *output) if item.get("id"))
+            return Record(id, self._tenant, self._previous, encode_line(self._items), body, ids)
+
+        self._written = self._stored.put(make)
+
+    async def end(self) -> None:
+        """Wait until it is stored."""
+        await self._stored.written(self._written)
 
 
 async def _count_tokens(gateway: Gateway, request: web.Request) -> web.StreamResponse:
@@ -143,25 +175,6 @@ async def _receive(
     build = partial(build_call, sent, history, referenced)
     is_long = history or (request.content_length or LONG_BODY_BYTES) >= LONG_BODY_BYTES
     return sent, await asyncio.to_thread(build) if is_long else build()
-
-
-def _keep(
-    gateway: Gateway,
-    loop: asyncio.AbstractEventLoop,
-    tenant: str,
-    previous: str,
-    items: Sequence[Mapping[str, Any]],
-    id: str,
-    body: bytes,
-    output: list[dict[str, Any]],
-) -> None:
-    """Store a whole response, just before its client sees its end; called in any thread."""
-
-    def make() -> Record:
-        ids = tuple(str(item["id"]) for item in (*items, *output) if item.get("id"))
-        return Record(id, tenant, previous, encode_line(items), body, ids)
-
-    loop.call_soon_threadsafe(gateway.stored.put, make)
 
 
 def _list(stored: bytes, query: Mapping[str, str]) -> bytes:

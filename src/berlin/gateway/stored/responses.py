@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -19,6 +19,9 @@ MAX_BYTES = 128 * 1024 * 1024
 
 MAX_WAITING = 1_000
 """The most responses that wait to be stored: a slow disk must not fill the memory."""
+
+MAX_WRITE_S = 5.0
+"""How long the end of an answer waits for it to be stored: a slow disk must not stop answers."""
 
 MAX_CHAIN = 1_000
 """The longest chain of responses that one may continue."""
@@ -40,16 +43,14 @@ class StoredResponseNotFoundError(InvalidRequestError):
 class StoredResponses:
     """Stores and finds responses, one operation after the other.
 
-    Operations keep their order, so a client may continue a response as soon as it has seen its end.
-
     Args:
         engine: stores them; `None` stores nothing.
     """
 
     def __init__(self, engine: Engine | None) -> None:
         self._engine = engine
-        self._thread: ThreadPoolExecutor | None = None
-        self._waiting = 0
+        self._thread = ThreadPoolExecutor(1, "stored-responses")
+        self._places = threading.Semaphore(MAX_WAITING)
 
     @classmethod
     def in_memory(cls) -> StoredResponses:
@@ -61,25 +62,37 @@ class StoredResponses:
         """Whether anything is stored."""
         return self._engine is not None
 
-    def put(self, make: Callable[[], Record]) -> None:
-        """Store a response in the background.
+    def put(self, make: Callable[[], Record]) -> Future[None] | None:
+        """Begin to store a response; may be called in any thread.
 
         Args:
             make: returns the record; called in another thread, because it may take long.
+
+        Returns:
+            what `written` waits for; `None` if the response is not stored.
         """
         if not self.is_on:
-            return
-        if self._waiting >= MAX_WAITING:
+            return None
+        if not self._places.acquire(blocking=False):
             _log.warning("responses.not_stored reason=%s", "too many wait to be stored")
-            return
-        self._waiting += 1
-        loop = asyncio.get_running_loop()
+            return None
 
-        def end(done: Future[None]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the count
-                loop.call_soon_threadsafe(self._end, done)
+        def run(engine: Engine) -> None:
+            try:
+                engine.put(make())
+            except Exception as error:
+                _log.warning("responses.not_stored reason=%s", error)
+            finally:
+                self._places.release()
 
-        self._begin(lambda engine: engine.put(make())).add_done_callback(end)
+        return self._begin(run)
+
+    async def written(self, writing: Future[None] | None) -> None:
+        """Wait until a response is stored, so that the worker that gets its follow-up finds it."""
+        if writing is not None:
+            _, late = await asyncio.wait({asyncio.wrap_future(writing)}, timeout=MAX_WRITE_S)
+            if late:
+                _log.warning("responses.slow reason=%s", "an answer ended before it was stored")
 
     async def history(self, tenant: str, id: str) -> list[dict[str, Any]]:
         """Return the items of a response and of those it continues, oldest first.
@@ -140,16 +153,14 @@ class StoredResponses:
 
     def close(self) -> None:
         """Store what is still waiting, and release the store."""
-        if self._thread is not None:
+        if self.is_on:
             self._begin(lambda engine: engine.close())
-            self._thread.shutdown()
-        self._thread = self._engine = None
+        self._thread.shutdown()
+        self._engine = None
 
     def _begin(self, work: Callable[[Engine], _T]) -> Future[_T]:
         if self._engine is None:
             raise OSError("closed")
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "stored-responses")
         return self._thread.submit(work, self._engine)
 
     async def _run(self, work: Callable[[Engine], _T]) -> _T:
@@ -160,11 +171,6 @@ class StoredResponses:
             raise UnavailableError(
                 "the stored responses cannot be read at present; try again", retry_after=2
             ) from error
-
-    def _end(self, done: Future[None]) -> None:
-        self._waiting -= 1
-        if (error := done.exception()) is not None:
-            _log.warning("responses.not_stored reason=%s", error)
 
 
 def _check_length(records: list[Record], param: str) -> None:
