@@ -20,9 +20,11 @@ from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.redis import PREFIX, RedisEngine
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
+from berlin.gateway.streaming import LOOKS, OpenStreams
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret, TextDelta
 from support.gateway import At, serve
+from support.responses import read_stream
 from support.token_processes import Redis, redis_server
 
 
@@ -139,6 +141,21 @@ async def test_the_end_waits_until_it_is_stored(stream: bool) -> None:
         assert not asked.done()
         engine.may.set()
         assert b'"completed"' in await asked
+    stored.close()
+
+
+async def test_no_keep_alive_is_numbered_between_the_end_and_its_sending() -> None:
+    """While the end, which is numbered already, waits to be stored, nothing else is sent."""
+    engine, provider = SlowEngine(), ScriptedProvider([TextDelta("Hello"), Finished()])
+    stored, streams = StoredResponses(engine), OpenStreams(60)
+    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), streams=streams, stored=stored)
+    async with serve(gateway=gateway) as at:
+        asked = asyncio.create_task(post(at, {"model": "s:m1", "input": "Hi", "stream": True}))
+        await asyncio.to_thread(engine.asked.wait, 30)
+        for _ in range(2 * LOOKS):
+            streams._break_silences()
+        engine.may.set()
+        read_stream(await asked)  # each event has the next number
     stored.close()
 
 
