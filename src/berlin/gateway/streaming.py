@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,7 +20,7 @@ from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import broken_off
 from berlin.gateway.response import StreamedResponse
 from berlin.gateway.sweep import Sweep
-from berlin.providers.contract import Burst, Bursts
+from berlin.providers.contract import Bursts
 from berlin.transport.sender import LONG_BYTES, off_loop
 from berlin.types import Accumulator, ChatResponse, Finished
 
@@ -136,8 +137,14 @@ class OpenStreams:
                     visit.note(burst)
                     if encode is None:
                         encode = head.encoder().encode_burst
-                    if type(burst[-1]) is Finished:
-                        data = await self._encode_end(encode, burst, head, response)
+                    if type(burst[-1]) is Finished and (
+                        head.before_end is not None or response.size > LONG_BYTES
+                    ):
+                        self._streams.pop(response, None)  # no keep-alive overtakes the end
+                        # Some dialects repeat the whole answer at its end.
+                        data = await off_loop(response.size, partial(encode, burst))
+                        if head.before_end is not None:
+                            await head.before_end()
                     else:
                         data = encode(burst)
                     if data:
@@ -146,23 +153,6 @@ class OpenStreams:
                             await response.catch_up()
             finally:
                 await bursts.aclose()
-
-    async def _encode_end(
-        self,
-        encode: Callable[[Burst], bytes],
-        burst: Burst,
-        head: Head,
-        response: StreamedResponse,
-    ) -> bytes:
-        # No keep-alive from here on: it would be numbered after the end, and sent before it.
-        self._streams.pop(response, None)
-        if response.size > LONG_BYTES:  # some dialects repeat the whole answer at its end
-            data = await asyncio.to_thread(encode, burst)
-        else:
-            data = encode(burst)
-        if head.before_end is not None:
-            await head.before_end()
-        return data
 
     async def whole(self, bursts: Bursts, visit: Visit, encode: Callable[[ChatResponse], _T]) -> _T:
         """Return a whole answer, encoded. Raises BerlinError if it fails."""
