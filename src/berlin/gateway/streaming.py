@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -136,14 +137,16 @@ class OpenStreams:
                     visit.note(burst)
                     if encode is None:
                         encode = head.encoder().encode_burst
-                    if response.size > LONG_BYTES and type(burst[-1]) is Finished:
+                    if type(burst[-1]) is Finished and (
+                        head.before_end is not None or response.size > LONG_BYTES
+                    ):
+                        self._streams.pop(response, None)  # no keep-alive overtakes the end
                         # Some dialects repeat the whole answer at its end.
-                        response.quiet = -LOOKS
-                        data = await asyncio.to_thread(encode, burst)
+                        data = await off_loop(response.size, partial(encode, burst))
+                        if head.before_end is not None:
+                            await head.before_end()
                     else:
                         data = encode(burst)
-                    if head.before_end is not None and type(burst[-1]) is Finished:
-                        await head.before_end()
                     if data:
                         response.put(data)
                         if response.is_behind:
