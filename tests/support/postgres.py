@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from support.ports import free_port
 
 SETTINGS = {
     "fsync": "off",
@@ -35,9 +36,7 @@ class Postgres:
         self._folder = folder
         self._address = address
         folder.mkdir(exist_ok=True)
-        with socket.socket() as free:
-            free.bind((address, 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port(address)
         self._count = 0
         # PostgreSQL refuses to run as root.
         self._user = "postgres" if os.getuid() == 0 else None
