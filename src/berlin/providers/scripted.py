@@ -10,6 +10,8 @@ from berlin.providers.contract import Burst
 from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 
+STEP_S = 0.01
+
 
 class ScriptedProvider(ChatProvider):
     """Answers each request with the next script; the last one is repeated.
@@ -40,7 +42,9 @@ class ScriptedProvider(ChatProvider):
                 if isinstance(step, str):
                     yield [TextDelta(step)]
                 elif isinstance(step, int | float):
-                    await asyncio.sleep(step)
+                    # In small steps: timers of others ring within it, however busy the machine is.
+                    for _ in range(max(1, round(step / STEP_S))):
+                        await asyncio.sleep(min(step, STEP_S))
                 else:
                     yield [step]
             done = True
