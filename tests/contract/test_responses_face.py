@@ -24,7 +24,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from support.gateway import At, serve
+from support.gateway import At, serve, silence
 from support.responses import check_resource, read_events, read_stream
 
 PATH = "/v1/responses"
@@ -218,8 +218,8 @@ async def test_an_error_after_the_start_fails_the_response(error: BerlinError, c
 
 async def test_a_silence_is_broken_by_a_numbered_event() -> None:
     """A client that waits is told that the response is in progress."""
-    slow = ScriptedProvider(["a", 0.25, "b", Finished()])
-    gateway = Gateway(Catalog([Service("s", slow, ["m1"])]), streams=OpenStreams(0.1))
+    provider = ScriptedProvider(["a", silence, "b", Finished()])
+    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), streams=OpenStreams(0.01))
     async with serve(gateway=gateway) as at:
         _, data = await post(at, stream=True)
     got = read_stream(data)
