@@ -7,9 +7,10 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
+
+from support.ports import free_port
 
 READY_S = 30.0
 POSTGRES = {
@@ -18,14 +19,6 @@ POSTGRES = {
     "max_connections": "60",
     "shared_buffers": "32MB",
 }
-
-
-def free_port(address: str) -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as one:
-        one.bind((address, 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 class Redis:

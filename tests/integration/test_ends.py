@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +21,6 @@ from berlin.gateway.response import StreamedResponse
 from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
-from berlin.gateway.streaming import OpenStreams
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.counters.contract import Reservation
 from berlin.routing.counters.memory import MemoryCounters
@@ -124,31 +122,17 @@ class SlowEngine(SqliteEngine):
 
 @pytest.fixture
 async def slow() -> AsyncIterator[tuple[SlowEngine, At]]:
-    """A gateway whose store is slow, with keep-alives all the time."""
+    """A gateway whose store is slow."""
     engine = SlowEngine()
     stored = StoredResponses(engine)
     gateway = Gateway(
         Catalog([Service("s", ScriptedProvider(HELLO), ["m1"])]),
-        streams=OpenStreams(0.001, early=True),
         stored=stored,
     )
     async with serve(gateway=gateway) as at:
         yield engine, at
         engine.may.set()
     stored.close()
-
-
-async def test_no_keep_alive_overtakes_the_end(slow: tuple[SlowEngine, At]) -> None:
-    """While an end waits to be stored, nothing is sent between it and the events before it."""
-    engine, at = slow
-    url = at.url + "/v1/responses"
-    asked = asyncio.create_task(everything(at.session, url, input="Hi", stream=True))
-    await asyncio.to_thread(engine.asked.wait, 30)
-    for _ in range(50):
-        await at.session.get(at.url + "/healthz")
-    engine.may.set()
-    numbers = [int(n) for n in re.findall(rb'"sequence_number":(\d+)', await asked)]
-    assert numbers == [*range(len(numbers))]
 
 
 async def test_a_client_that_leaves_while_its_answer_is_stored(

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from support import warm
+from support.ports import free_port
 from support.token_service import RECIPE, TokenService
 
 WORKER = Path(__file__).with_name("token_worker.py")
@@ -67,9 +67,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: Process | None = None
 

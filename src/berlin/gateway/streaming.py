@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -142,12 +143,12 @@ class OpenStreams:
                     visit.note(burst)
                     if encode is None:
                         encode = head.encoder().encode_burst
-                    if type(burst[-1]) is Finished:
-                        # A keep-alive may not come between what is encoded here and its sending.
-                        self._streams.pop(response, None)
+                    if type(burst[-1]) is Finished and (
+                        head.before_end is not None or response.size > LONG_BYTES
+                    ):
+                        self._streams.pop(response, None)  # no keep-alive overtakes the end
                         # Some dialects repeat the whole answer at its end.
-                        is_long = response.size > LONG_BYTES
-                        data = await asyncio.to_thread(encode, burst) if is_long else encode(burst)
+                        data = await off_loop(response.size, partial(encode, burst))
                         if head.before_end is not None:
                             await head.before_end()
                     else:
