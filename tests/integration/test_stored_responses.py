@@ -93,10 +93,10 @@ async def test_redis_forgets_in_time(redis: Redis) -> None:
         input="Hi",
     )
     engine = RedisEngine(Secret(redis.url), 30, 10**6)
-    names = [name.decode() for name in engine._redis.scan_iter(f"{PREFIX}*")]
+    names = [name.decode() for name in engine._redis.client.scan_iter(f"{PREFIX}*")]
     assert f"{PREFIX}:{made['id']}" in names
     assert len(names) == 3
-    assert all(0 < engine._redis.ttl(name) <= 30 for name in names)
+    assert all(0 < engine._redis.client.ttl(name) <= 30 for name in names)
     engine.close()
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from aiohttp import web
 
 from berlin.errors import BerlinError, UnavailableError
+from berlin.gateway.access.admission import Slot
 from berlin.gateway.answering import Head
 from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
@@ -79,6 +80,7 @@ class OpenStreams:
         head: Head,
         headers: Callable[[], Mapping[str, str]],
         visit: Visit,
+        slot: Slot,
         *,
         held: bool = False,
     ) -> web.StreamResponse:
@@ -93,6 +95,7 @@ class OpenStreams:
             head: the head of the answer, with the face's event encoder.
             headers: returns the headers of the response.
             visit: records the answer.
+            slot: left before the client hears of the end.
             held: whether the first event may take long, so that keep-alives are sent meanwhile.
                 After one, an error can no longer be an error status.
 
@@ -111,7 +114,10 @@ class OpenStreams:
                 if not response.begun:
                     raise
                 visit.error = error.with_traceback(None)  # see `App._refuse`
+                if head.before_end is not None:
+                    await head.before_end()
                 response.put(head.encoder().encode_error(broken_off(error, visit)))
+            slot.leave()
             await response.end()
             return response
         except Exception as error:
