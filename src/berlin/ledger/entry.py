@@ -101,11 +101,6 @@ def encode_line(entry: Entry) -> bytes:
     return _encode(entry) + b"\n"
 
 
-def is_of_ended(line: bytes) -> bool:
-    """Return whether a line is of a request that has ended: others have no outcome."""
-    return b'"outcome":' in line  # in a value its quotation marks would be escaped
-
-
 def decode_line(line: bytes) -> Entry | None:
     """Return the row of a line; `None` if the line is damaged, as one cut by a full disk is."""
     try:
