@@ -67,12 +67,17 @@ class Journal:
             OSError: if the disk does not take it.
         """
         line, id = encode_line(entry), entry.id
+        size = len(line)
         with self._mutex:
             known = id in self._open
             # The end of a known request is always taken: its beginning was.
             if not known and self.waiting_bytes >= self._max_bytes:
                 raise JournalFullError(errno.ENOSPC, "the journal of the ledger is full")
-            segment = self._append(line)
+            segment = self._segments[-1]
+            if segment.written + size > segment.size:
+                segment = self._begin_segment(size)
+            segment.append(line)
+            self.waiting_bytes += size
             if entry.outcome == OPEN:
                 self._open[id] = line
                 return
@@ -87,12 +92,17 @@ class Journal:
         What the database has is given up for that: on a full disk a new file cannot be begun.
         """
         with self._mutex:
-            segment, carried = self._segments[-1], b"".join(self._open.values())
+            segment, data = self._segments[-1], b"".join(self._open.values())
             try:
-                if segment.written and segment.is_delivered and len(carried) < segment.size:
+                if segment.written and segment.is_delivered and len(data) <= segment.size:
                     segment.empty()
-                    self._append(carried)
-                self._append(b"\n")
+                elif segment.written < segment.size:
+                    data = b"\n"
+                else:
+                    self._begin_segment()
+                    return True
+                segment.append(data)
+                self.waiting_bytes += len(data)
             except OSError:
                 return False
         return True
@@ -141,14 +151,6 @@ class Journal:
             segment.delivered = end
             if segment.rows is not None:
                 del segment.rows[:count]
-
-    def _append(self, data: bytes) -> Segment:
-        segment = self._segments[-1]
-        if segment.written + len(data) > segment.size:
-            segment = self._begin_segment(len(data))
-        segment.append(data)
-        self.waiting_bytes += len(data)
-        return segment
 
     def _begin_segment(self, size: int = 0) -> Segment:
         """Start a new file of at least a size, with the requests in progress at its beginning.

@@ -9,7 +9,7 @@ import pytest
 
 from berlin.ledger import journal as module
 from berlin.ledger import segment as one_file
-from berlin.ledger.entry import Entry, count_of, decode_line, encode_line, name_of
+from berlin.ledger.entry import Entry, counts_of, decode_line, encode_line, name_of
 from berlin.ledger.journal import Journal, JournalFullError
 from berlin.ledger.left_behind import find_left_behind
 
@@ -276,7 +276,7 @@ def test_names_and_counts_are_clean() -> None:
         "b\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}"
     )
     assert len(name_of("я" * 1000)) == 200
-    assert [count_of(n) for n in (0, 5, -1, 2**60, None)] == [0, 5, None, None, None]
+    assert counts_of(0, 5, -1, 2**60, None) == [0, 5, None, None, None]
     entry = Entry(id="req_1", at_us=1, input_tokens=0, model_asked=name_of("a\nb"))
     assert encode_line(entry).count(b"\n") == 1
     assert decode_line(encode_line(entry)) == entry

@@ -222,9 +222,7 @@ def test_G31_a_full_journal_goes_on_if_told_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("in_memory", [hasattr(os, "posix_fallocate"), False])
-def test_G31_a_full_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
-) -> None:
+def test_G31_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
     """A disk that takes nothing refuses requests; ends are written once it takes them again."""
     monkeypatch.setattr(segment, "_changes_in_place", lambda device: in_memory)
     monkeypatch.setattr(journals, "SEGMENT_BYTES", len(encode_line(begun(1))) + 10)
