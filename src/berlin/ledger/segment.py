@@ -35,7 +35,7 @@ class Segment:
         rows: those that ended and that the database does not have; `None` to read them again.
 
     Raises:
-        OSError: if there is no room for it.
+        OSError: if it cannot be opened.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -46,14 +46,12 @@ class Segment:
         special = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | special, 0o600)
         self._memory: mmap.mmap | None = None
-        try:
-            if _changes_in_place(os.fstat(self.descriptor).st_dev):
+        if _changes_in_place(os.fstat(self.descriptor).st_dev):
+            try:
                 os.posix_fallocate(self.descriptor, 0, size)
                 self._memory = mmap.mmap(self.descriptor, size)
-        except OSError:
-            os.close(self.descriptor)
-            path.unlink(missing_ok=True)
-            raise
+            except OSError:  # the disk is full: each write will say whether it still is
+                os.ftruncate(self.descriptor, 0)
 
     @property
     def is_delivered(self) -> bool:
