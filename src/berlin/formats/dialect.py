@@ -24,7 +24,7 @@ class DialectFormat(Format):
 
     Args:
         default_model: the model of requests that name none.
-        chat: how the service differs from the dialect. A request may override the members of `json`.
+        chat: how the service differs from the dialect; a request may override members of `json`.
 
     Attributes:
         table: what becomes of members of other dialects.
