@@ -94,11 +94,8 @@ async def test_life_of_two_workers(tmp_path: Path) -> None:
         fresh = "[server]\nworkers = 2\n[aliases]\nfresh = 'guide'\n"
         cli.configure(fresh + house(slow.url, "models = ['m1']\nmodel = 'm1'"))
         await _until(process, "config.loaded workers=2")
-        for _ in range(100):
-            answers = [(await ask(session, url, model="fresh"))[0] for _ in range(8)]
-            if set(answers) == {200}:
-                break
-        assert set(answers) == {200}
+        answers = [(await ask(session, url, model="fresh"))[0] for _ in range(8)]
+        assert set(answers) == {200}  # whichever worker is asked
         cli.configure("[server\n")
         process.send_signal(signal.SIGHUP)
         await _until(process, "config.kept")
