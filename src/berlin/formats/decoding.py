@@ -39,8 +39,8 @@ from berlin.wire.json import DECODE_ERRORS, MAX_VALUES, encode_value, has_many_v
 from berlin.wire.snippet import snippet
 
 
-class DocumentDecoder(ABC):
-    """Decodes one answer; see `EventDecoder`.
+class EventDecoder(ABC):
+    """Turns the bytes of one answer into events, at any chunk boundaries.
 
     Args:
         framer: cuts the bytes into documents.
@@ -48,7 +48,7 @@ class DocumentDecoder(ABC):
         ends: what ends a complete answer.
 
     Attributes:
-        failure: why the answer failed, once known.
+        failure: why the answer failed, once known. The events returned before are valid.
         done: whether the answer is complete; what follows is not read.
     """
 
@@ -223,7 +223,7 @@ class DocumentDecoder(ABC):
 _PINGS = frozenset({b"ping", b"pong", b"heartbeat", b"keepalive", b"keep-alive"})
 
 
-class DialectDecoder(DocumentDecoder):
+class DialectDecoder(EventDecoder):
     """Decodes one answer of a built-in dialect; see `EventDecoder`.
 
     Text-only documents, nearly all of a stream, are decoded into a struct of the few

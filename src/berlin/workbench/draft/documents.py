@@ -9,7 +9,8 @@ import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.build import build_format, path_of
-from berlin.formats.contract import EventDecoder, Format
+from berlin.formats.contract import Format
+from berlin.formats.decoding import EventDecoder
 from berlin.language.tables.chat import ChatMap, FormatName
 from berlin.types import ChatResponse, TextDelta
 from berlin.types.accumulate import Accumulator
