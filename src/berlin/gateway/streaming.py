@@ -165,8 +165,7 @@ class OpenStreams:
             async with aclosing(bursts):
                 async for burst in bursts:
                     visit.note(burst)
-                    for event in burst:
-                        answer.add(event)
+                    answer.add_all(burst)
         return await off_loop(answer.size, lambda: encode(answer.response()))
 
     def _break_silences(self) -> bool:

@@ -37,7 +37,9 @@ class MappedDecoder(EventDecoder):
             framer = Prefixed(framer, described.prefix.encode())
         if stream.encoded:
             framer = DecodedFramer(framer, stream.encoded)
-        super().__init__(framer, stream.decoder, described.ends)
+        is_plain = stream.take_plain is not None and not stream.encoded
+        end = framing.document_end if is_plain else b""
+        super().__init__(framer, stream.decoder, described.ends, end)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
         # The text passed on for each message, if the service may rewrite it.

@@ -66,8 +66,7 @@ def cut_answer(answer: bytes) -> Pieces:
 def read_answer(decoder: EventDecoder, answer: bytes) -> ChatResponse:
     """Return an answer as a decoder reads it. Raises BerlinError."""
     read = Accumulator()
-    for event in (*decoder.feed(answer), *decoder.finish()):
-        read.add(event)
+    read.add_all([*decoder.feed(answer), *decoder.finish()])
     if decoder.failure is not None:
         raise decoder.failure
     return read.response()
