@@ -114,8 +114,6 @@ class OpenStreams:
                 if not response.begun:
                     raise
                 visit.error = error.with_traceback(None)  # see `App._refuse`
-                if head.before_end is not None:
-                    await head.before_end()
                 response.put(head.encoder().encode_error(broken_off(error, visit)))
             slot.leave()
             await response.end()
