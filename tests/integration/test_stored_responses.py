@@ -156,6 +156,7 @@ async def test_the_end_waits_until_it_is_stored(stream: bool) -> None:
             async with at.session.get(at.url + "/healthz") as answer:
                 assert answer.status == 200
         assert not asked.done()
+        assert at.gateway.streams.open.now == 1  # a stop waits for it
         engine.may.set()
         data = await asked
     assert b'"completed"' in data

@@ -31,7 +31,7 @@ CREATE TRIGGER IF NOT EXISTS forget AFTER DELETE ON responses
 BEGIN DELETE FROM items WHERE tenant = old.tenant AND id = old.id; END;
 """
 # What is left of an id that was used twice.
-_EMPTY = "UPDATE responses SET input = '', response = '', size = 0 WHERE tenant = ? AND id = ?"
+_EMPTY = "UPDATE responses SET input = x'', response = x'', size = 0 WHERE tenant = ? AND id = ?"
 _LARGEST = "SELECT tenant FROM responses GROUP BY tenant ORDER BY sum(size) DESC LIMIT 1"
 
 
