@@ -7,7 +7,7 @@ import logging
 
 from aiohttp import web
 
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, UnavailableError
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.sessions import Sessions
 from berlin.gateway.chat import Gateway
@@ -97,7 +97,8 @@ class App:
             gateway.guard.check_origin(request)
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
                 return _preflight
-            gateway.check_running()
+            if gateway.stopping:
+                raise UnavailableError("the service is stopping; try again", retry_after=1)
         handler = found.handlers.get(request.method)
         if handler is None:
             allow = ",".join(sorted(found.handlers))

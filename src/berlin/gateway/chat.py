@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 from aiohttp import web
 
-from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.guard import Guard
@@ -133,11 +132,6 @@ class Gateway:
         if self.draining:
             headers["Connection"] = "close"
         return headers
-
-    def check_running(self) -> None:
-        """Raise UnavailableError if new requests are refused."""
-        if self.stopping:
-            raise UnavailableError("the service is stopping; try again", retry_after=1)
 
     async def receive(self, request: web.Request, decode: Callable[[bytes], _T]) -> _T:
         """Read a client's request with the decoder of its face.

@@ -33,17 +33,19 @@ class Response(Answer):
         self.status = head.code
         self._headers = head.headers
         self._content = exchange.content
-        shorten(self._content)
         self._writing = exchange.writing
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
         self._leased: Leased | None = exchange.leased
         self._inflater = Inflater.of(self._headers.get("Content-Encoding", ""))
-        protocol = exchange.leased.protocol
+        protocol = exchange.protocol
         self._connection = protocol if isinstance(protocol, Connection) else None
         if self._connection is not None:
             self._connection.lost = self._note_lost
+        self._has_arrived = False
         self._content.on_eof(self._end)
+        if not self._has_arrived:
+            shorten(self._content)
 
     @cached_property
     def headers(self) -> dict[str, str]:  # type: ignore[override]  # only errors need them
@@ -71,11 +73,15 @@ class Response(Answer):
     def has_ended(self) -> bool:
         """Whether all has arrived and was read; without this it is known after the next read."""
         content = self._content
-        return self._inflater is None and content.exception() is None and content.at_eof()
+        return (
+            self._has_arrived
+            and self._inflater is None
+            and (content is EMPTY_PAYLOAD or not content._buffer)
+        )
 
     def close(self) -> None:
         """Close the connection immediately, unless the response has ended."""
-        leased = self._let_go()
+        leased = self._let_go() if self._leased is not None else None
         if leased is not None:
             if self._content.exception() is None:
                 self._content.set_exception(aiohttp.ClientConnectionError("it was closed"))
@@ -85,6 +91,7 @@ class Response(Answer):
         """Return the connection to the pool, or close it if the request was perhaps not read to its
         end: the next one would wait behind the rest.
         """
+        self._has_arrived = True
         writing = self._writing
         was_read = writing is None or (writing.done() and self.status < 400)
         leased = self._let_go()

@@ -241,8 +241,9 @@ class _Connection(web.RequestHandler):
             return False
         self._current_request, self._request_in_progress = request, True
         try:
-            response = await self._server.serve(request)
-            _, is_gone = await self.finish_response(request, response, None)
+            response, is_gone = await self._server.serve(request), False
+            if self._upgraded or not response.prepared:
+                _, is_gone = await self.finish_response(request, response, None)
         finally:
             self._current_request, self._request_in_progress = None, False
             if self._handler_waiter is not None:
@@ -258,13 +259,14 @@ class _Connection(web.RequestHandler):
 
     def _take_request(self) -> web.Request | None:
         """Return the next request; `None` if it is malformed, and so the last one."""
-        message, body = self._messages.popleft()
+        message, body = self._messages.pop(0)  # type: ignore[call-arg]  # a `ShortQueue`
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
         self._began = False
-        self._count_head(-self._head_bytes)
+        if self._head_bytes:
+            self._count_head(-self._head_bytes)
         if self in self._server.open:
             self._server.open.move_to_end(self)
         if not isinstance(message, RawRequestMessage):
@@ -277,7 +279,7 @@ class _Connection(web.RequestHandler):
             body,
             self,
             StreamWriter(self, self._loop),
-            cast(Any, None),  # the task: it would be a reference cycle
+            None,  # type: ignore[arg-type]  # the task: it would be a reference cycle
             self._loop,
             client_max_size=MAX_BODY_BYTES,
         )
