@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from berlin import Berlin, errors
+from support.ports import free_port
 from support.redis_tokens import process_like, store_of
 from support.token_processes import Redis, redis_server
 from support.token_service import TokenService
@@ -69,9 +69,7 @@ async def answers_always(data: bytes) -> AsyncIterator[str]:
 
 def nobody() -> str:
     """Return the URL of a Redis that is not there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"redis://127.0.0.1:{free.getsockname()[1]}/0"
+    return f"redis://127.0.0.1:{free_port()}/0"
 
 
 async def test_R01_down_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

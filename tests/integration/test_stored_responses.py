@@ -20,9 +20,11 @@ from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.redis import PREFIX, RedisEngine
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
+from berlin.gateway.streaming import OpenStreams
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret, TextDelta
 from support.gateway import At, serve
+from support.responses import read_stream
 from support.token_processes import Redis, redis_server
 
 
@@ -91,10 +93,10 @@ async def test_redis_forgets_in_time(redis: Redis) -> None:
         input="Hi",
     )
     engine = RedisEngine(Secret(redis.url), 30, 10**6)
-    names = [name.decode() for name in engine._redis.scan_iter(f"{PREFIX}*")]
+    names = [name.decode() for name in engine._redis.client.scan_iter(f"{PREFIX}*")]
     assert f"{PREFIX}:{made['id']}" in names
     assert len(names) == 3
-    assert all(0 < engine._redis.ttl(name) <= 30 for name in names)
+    assert all(0 < engine._redis.client.ttl(name) <= 30 for name in names)
     engine.close()
 
 
@@ -127,18 +129,21 @@ class SlowEngine(SqliteEngine):
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_end_waits_until_it_is_stored(stream: bool) -> None:
     """Another worker may get the follow-up: no client sees an end that is not stored yet."""
-    engine, provider = SlowEngine(), ScriptedProvider([TextDelta("Hello"), Finished()])
-    stored = StoredResponses(engine)
-    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), stored=stored)
+    engine, provider = SlowEngine(), ScriptedProvider([TextDelta("Hello"), 0.01, Finished()])
+    stored, streams = StoredResponses(engine), OpenStreams(keep_alive_s=0.01)
+    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), stored=stored, streams=streams)
     body = {"model": "s:m1", "input": "Hi", "stream": stream}
     async with serve(gateway=gateway) as at:
         asked = asyncio.create_task(post(at, body))
         await asyncio.to_thread(engine.asked.wait, 30)
         for _ in range(50):
-            await at.session.get(at.url + "/healthz")
+            async with at.session.get(at.url + "/healthz") as answer:
+                assert answer.status == 200
         assert not asked.done()
         engine.may.set()
-        assert b'"completed"' in await asked
+        data = await asked
+    assert b'"completed"' in data
+    assert not stream or read_stream(data), "no keep-alive is between the last event and the end"
     stored.close()
 
 

@@ -42,7 +42,7 @@ class Head:
         call: the client's request.
         target: the provider and model it names.
         visit: its record, which says who answers.
-        before_end: awaited before the last bytes of a stream are sent.
+        before_end: awaited before the client of a stream hears of its end.
     """
 
     def __init__(
