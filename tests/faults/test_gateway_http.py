@@ -384,7 +384,7 @@ async def test_g05_idle_connections() -> None:
 async def test_g06_slow_head(begin: bytes) -> None:
     """A head that does not come to its end is cut off, while others are served."""
     async with serve(one(), header_timeout_s=0.4) as at:
-        slow = asyncio.create_task(at.raw(begin, within=5))
+        slow = asyncio.create_task(at.raw(begin))
         assert (await at.ask(OPENAI)).status == 200
         got = await slow
     assert got == b"" or got.startswith(b"HTTP/1.1 408 ")

@@ -19,6 +19,7 @@ from berlin.gateway.access.keys import KeyStore
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished
+from support.clock import session_clock
 from support.gateway import (
     ANTHROPIC,
     BERLIN,
@@ -424,14 +425,16 @@ async def test_a26_keys_that_are_locked(keys: Path) -> None:
             writer.close()
 
 
-async def test_a08_berlin_tokens_end_with_their_time(keys: Path) -> None:
+async def test_a08_berlin_tokens_end_with_their_time(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A token of the Berlin face is good for its lifetime; API keys are no tokens."""
-    key = make_key(keys, "k")
+    key, clock = make_key(keys, "k"), session_clock(monkeypatch)
     async with serve(
-        Service("s", ScriptedProvider(), ["m1"]), keys=keys, token_lifetime_s=0.5
+        Service("s", ScriptedProvider(), ["m1"]), keys=keys, token_lifetime_s=60
     ) as at:
         assert (await at.ask(BERLIN)).status == 200
-        await asyncio.sleep(0.6)
+        clock.now += 60
         assert (await at.ask(BERLIN)).status == 401
         async with at.session.post(
             at.url + BERLIN.path, json=BERLIN.body("Hi", "m", True), headers={"token": key}

@@ -166,7 +166,7 @@ async def test_g04_slow_reader_holds_its_own_upstream_back(dialect: Dialect) -> 
     piece = "x" * 64 * 1024
     async with ChatService([piece] * 800) as service, behind(service, write_timeout_s=1.5) as at:
         body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
-        async with at.connection() as (reader, writer), no_new_tasks(within=5):
+        async with at.connection() as (reader, writer), no_new_tasks(within=20):
             writer.write(await at.head(dialect, body))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"200 OK")

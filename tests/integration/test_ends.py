@@ -13,6 +13,7 @@ from aiohttp import ClientSession
 
 from berlin.config.tables.limits import LimitsConfig
 from berlin.errors import ServiceUnavailableError
+from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.catalog import Catalog, Service
@@ -24,8 +25,8 @@ from berlin.gateway.stored.sqlite import SqliteEngine
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.counters.contract import Reservation
 from berlin.routing.counters.memory import MemoryCounters
-from berlin.types import Finished, TextDelta
-from support.gateway import OPENAI, At, serve
+from berlin.types import Finished, Secret, TextDelta
+from support.gateway import BERLIN, OPENAI, At, serve
 
 HELLO = [TextDelta("Hello"), Finished()]
 LIMITS = LimitsConfig(models={"s:*": ["1000 tokens/minute"]})
@@ -163,3 +164,17 @@ async def test_a_store_that_is_closed_meanwhile() -> None:
     assert stored._places.acquire(blocking=False)
     stored._engine = None
     await stored.written(None)
+
+
+async def test_a_password_that_changes_while_it_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login with the old password does not open a session of the new one."""
+    verify = Accounts.verify
+
+    async def changed(self: Accounts, name: str, password: Secret) -> bool:
+        right = await verify(self, name, password)
+        self.add(name, Secret("another password"))
+        return right
+
+    monkeypatch.setattr(Accounts, "verify", changed)
+    async with serve(Service("s", ScriptedProvider(HELLO), ["m1"])) as at:
+        assert (await at.ask(BERLIN)).status == 401

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from berlin import errors
+from support.clock import pass_time
 from support.oauth_service import (
     GOOD,
     FlowService,
@@ -43,7 +44,7 @@ async def test_command_with_an_expiry(tmp_path: Path) -> None:
     text = (
         f"import json; open({str(count)!r}, 'a').write('x');"
         f"print(json.dumps({{'status': {{'t': 't' + str(len(open({str(count)!r}).read())),"
-        "'in': 0.3}}))"
+        "'in': 30}}))"
     )
     more = 'take = { token = "/status/t", expires_in = "/status/in" }'
     async with (
@@ -51,7 +52,7 @@ async def test_command_with_an_expiry(tmp_path: Path) -> None:
         provider(tmp_path, service.url, command("-c", text, more=more)) as berlin,
     ):
         await berlin.ask("Hello")
-        await asyncio.sleep(0.35)
+        pass_time(berlin, 31)
         await berlin.ask("Hello")
     assert [seen.headers["Authorization"] for seen in service.seen] == ["Bearer t1", "Bearer t2"]
 

@@ -36,8 +36,8 @@ SLOW_STEP = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
 HANG: Final = object()
 """Among the pieces of an answer: nothing more comes, and the connection stays open."""
 
-# A piece is text (one NDJSON line), bytes (sent as they are), seconds to wait, HANG, or
-# ConnectionResetError to cut the connection.
+# A piece is text (one NDJSON line), bytes (sent as they are), seconds to wait, an event to wait
+# for, HANG, or ConnectionResetError to cut the connection.
 Piece: TypeAlias = str | bytes | float | object
 
 
@@ -291,6 +291,9 @@ class ChatService:
                     data = piece
                 case int() | float():
                     await asyncio.sleep(piece)
+                    continue
+                case asyncio.Event():
+                    await piece.wait()
                     continue
                 case type():
                     assert request.transport is not None

@@ -9,11 +9,12 @@ import os
 import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from support import warm
+from support.patience import patience
 from support.ports import free_port
 from support.token_service import RECIPE, TokenService
 
@@ -121,12 +122,13 @@ class Redis:
 
 
 @asynccontextmanager
-async def redis_server(folder: Path) -> AsyncIterator[Redis]:
-    """Run a Redis for the block."""
+async def redis_server(folder: Path, patience_s: float | None = 10.0) -> AsyncIterator[Redis]:
+    """Run a Redis for the block; each operation has so much time, or else the usual time."""
     redis = Redis(folder)
     await redis.start()
     try:
-        yield redis
+        with nullcontext() if patience_s is None else patience(patience_s):
+            yield redis
     finally:
         await redis.stop()
 

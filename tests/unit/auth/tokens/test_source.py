@@ -282,7 +282,7 @@ def test_two_loops_in_two_threads_share_one_login() -> None:
 
     first = threading.Thread(target=lambda: asyncio.run(wait_for_it()))
     first.start()
-    assert began.wait(5)
+    assert began.wait(30)
 
     async def join() -> None:
         waiting = asyncio.ensure_future(wait_for_it())
@@ -291,7 +291,7 @@ def test_two_loops_in_two_threads_share_one_login() -> None:
         await waiting
 
     asyncio.run(join())
-    first.join(5)
+    first.join(30)
     assert not first.is_alive()
     assert tokens == [Secret("token-1")] * 2
 
@@ -314,7 +314,7 @@ def test_a_login_whose_loop_ends_is_taken_over() -> None:
 
     first = threading.Thread(target=lambda: asyncio.run(begin_and_leave()))
     first.start()
-    assert began.wait(5)
+    assert began.wait(30)
 
     async def take_over() -> Secret:
         waiting = asyncio.ensure_future(source.get(Logins()))
@@ -324,7 +324,7 @@ def test_a_login_whose_loop_ends_is_taken_over() -> None:
             return await waiting
 
     assert asyncio.run(take_over()) == Secret("token-1")
-    first.join(5)
+    first.join(30)
     assert not first.is_alive()
 
 

@@ -116,7 +116,7 @@ async def test_g06_a_later_head_has_its_time_too() -> None:
         assert (await line.answer())[0] == 200
         early = moment(0.4)
         line.writer.write(b"GET / HT")
-        assert (await line.rest(5)).startswith(b"HTTP/1.1 408 ")
+        assert (await line.rest()).startswith(b"HTTP/1.1 408 ")
         assert early.is_set()
 
 
@@ -151,7 +151,7 @@ async def test_idle_connections_end() -> None:
         line.writer.write(GET)
         assert (await line.answer())[0] == 200
         early = moment(0.8)
-        assert await silent.rest(5) == b""
+        assert await silent.rest() == b""
         assert await line.rest(10) == b""
         assert early.is_set()
 
