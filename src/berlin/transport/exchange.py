@@ -141,7 +141,11 @@ def reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
 
 
 async def _connect(
-    connector: aiohttp.BaseConnector, url: URL, key: ConnectionKey, proxy: str | None, timeout: float
+    connector: aiohttp.BaseConnector,
+    url: URL,
+    key: ConnectionKey,
+    proxy: str | None,
+    timeout: float,
 ) -> tuple[Leased, ResponseHandler, str | None]:
     """Return a connection, its protocol, and the header that authenticates at the proxy."""
     while True:
