@@ -69,9 +69,8 @@ def is_long(request: ChatRequest) -> bool:
         if message.extra is not None:
             others.append(message.extra)
     members = request.extra.members if request.extra is not None else ()
-    for more in (request.tools, request.options, members, request.response_format):
-        if more:
-            others.append(more)
+    beside = (request.tools, request.options, members, request.response_format)
+    others += [more for more in beside if more]
     return size > LONG_TEXT or (bool(others) and _is_large(others, LONG_TEXT - size))
 
 
