@@ -154,9 +154,11 @@ class Pool:
         self._keeper = _close_with_loop(self.session)
 
     async def bind_to_loop(self) -> None:
+        """Make the running loop close it."""
         await anext(self._keeper)
 
     async def aclose(self) -> None:
+        """Close the connections."""
         await self.session.close()
         # From here on it awaits nothing, so that an ending loop does not find it half
         # closed; unless the loop started to close it first.

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, TypeAlias
 
-from aiohttp import web
-
 from berlin.config.tables.issuers import IssuerConfig
 from berlin.errors import (
     KeyRefusedError,
@@ -15,6 +13,7 @@ from berlin.errors import (
     OverloadedError,
     UnavailableError,
 )
+from berlin.gateway import web
 from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX

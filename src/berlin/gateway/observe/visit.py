@@ -8,7 +8,6 @@ from random import getrandbits
 from typing import NamedTuple, Protocol
 
 import msgspec
-from aiohttp import web
 
 from berlin.errors import (
     AuthenticationError,
@@ -34,8 +33,6 @@ from berlin.types import (
 from berlin.types.embeddings import EmbeddingRequest
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
-
-VISIT: web.RequestKey[Visit]
 
 
 def new_id() -> str:
@@ -207,6 +204,3 @@ class Observer(Protocol):
     def close(self) -> None:
         """Write the rest, in bounded time."""
         ...
-
-
-VISIT = web.RequestKey("visit", Visit)
