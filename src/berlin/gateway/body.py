@@ -143,7 +143,8 @@ def _take_arrived(request: web.Request) -> bytes:
 
 def _check_kind(request: web.Request) -> None:
     # A web page can make a browser send forms and text anywhere without a CORS preflight.
-    if request.content_type.startswith(_NO_JSON) and not _is_curl(request):
+    is_json = request.headers.get("Content-Type") == "application/json"  # nearly all
+    if not is_json and request.content_type.startswith(_NO_JSON) and not _is_curl(request):
         raise HttpFault(415)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HttpFault(415)

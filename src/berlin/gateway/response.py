@@ -110,6 +110,8 @@ class StreamedResponse(web.StreamResponse):
         if self.is_behind:
             await self._drain()
 
+    __hash__ = object.__hash__  # aiohttp's is a function of Python that says the same
+
     @property
     def prepared(self) -> bool:
         """Whether the head can no longer be changed."""
