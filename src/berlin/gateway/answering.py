@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
-from berlin.formats.contract import ClientCall, EventEncoder, Format
+from berlin.formats.contract import ClientCall, Format
 from berlin.formats.embeddings.contract import EmbeddingCall
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.responses.request import ResponsesCall
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit

@@ -245,8 +245,8 @@ class Gateway:
                         held=service.holds,
                     )
                 body = await self.streams.whole(bursts, visit, head.encode_response)
-        if before_end is not None:
-            await before_end()
+            if before_end is not None:
+                await before_end()
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json", headers=head.headers())
 

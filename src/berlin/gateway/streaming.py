@@ -113,8 +113,6 @@ class OpenStreams:
                 if not response.begun:
                     raise
                 visit.error = error.with_traceback(None)  # see `App._refuse`
-                if head.before_end is not None:
-                    await head.before_end()
                 response.put(head.encoder().encode_error(broken_off(error, visit)))
             slot.leave()
             await response.end()
@@ -166,8 +164,7 @@ class OpenStreams:
             async with aclosing(bursts):
                 async for burst in bursts:
                     visit.note(burst)
-                    for event in burst:
-                        answer.add(event)
+                    answer.add_all(burst)
         return await off_loop(answer.size, lambda: encode(answer.response()))
 
     def _break_silences(self) -> bool:

@@ -86,4 +86,5 @@ NDJSON = Framing(
     _recognise,
     keep_alive=b"\n",
     is_plain=True,
+    document_end=b"\n",
 )
