@@ -14,6 +14,7 @@ from berlin.errors import OverloadedError
 from berlin.gateway.body import MAX_LOGIN_BYTES, UNCOUNTED_BYTES, Bodies, BodyBudget
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.serving.connection import open_runner
+from support.playing import listening
 
 KIB = 1024
 
@@ -32,13 +33,8 @@ async def reading(bodies: Bodies) -> AsyncIterator[int]:
         finally:
             bodies.release(request)
 
-    runner = open_runner(handle, shutdown_timeout_s=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with listening(open_runner(handle, shutdown_timeout_s=0.1)) as port:
+        yield port
 
 
 @asynccontextmanager
@@ -161,12 +157,9 @@ async def test_head_and_body_are_let_go() -> None:
         kept.extend((body, request.raw_headers, request.content))
         return web.Response()
 
-    runner = open_runner(handle, shutdown_timeout_s=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with posted(runner.addresses[0][1], "/", b"{}") as reader:
-            assert await status(reader) == 200
-    finally:
-        await runner.cleanup()
+    async with (
+        listening(open_runner(handle, shutdown_timeout_s=0.1)) as port,
+        posted(port, "/", b"{}") as reader,
+    ):
+        assert await status(reader) == 200
     assert kept == [b"{}", (), EMPTY_PAYLOAD]

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from berlin.gateway.serving.connection import open_runner
 from support.moments import moment
+from support.playing import listening
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -77,13 +78,8 @@ async def serving(**options: Any) -> AsyncIterator[Service]:
     """Run a service with limits."""
     service = Service(0)
     runner = open_runner(service.handle, shutdown_timeout_s=0.1, **options)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
-        service.port = runner.addresses[0][1]
+    async with listening(runner) as service.port:
         yield service
-    finally:
-        await runner.cleanup()
 
 
 async def test_g06_a_head_that_trickles_is_given_up() -> None:
