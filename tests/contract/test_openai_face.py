@@ -70,7 +70,7 @@ async def test_head_goes_out_with_the_first_event() -> None:
     ):
         body = json.dumps(OPENAI.body("Hi", "s:m1", True)).encode()
         writer.write(await at.head(OPENAI, body, "Accept-Encoding: gzip, deflate, br"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await provider.asked.wait()
             early = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
             await asyncio.wait([early], timeout=0.3)

@@ -205,7 +205,7 @@ if not child:
     code = 1
     try:
         async def ask():
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 return (await berlin.ask("child")).text
         assert asyncio.run(ask()) == "Hello, world"
         code = 0

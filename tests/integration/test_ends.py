@@ -81,7 +81,7 @@ async def test_no_end_before_others_see_the_cost(
         asked = asyncio.create_task(everything(at.session, url, stream=stream))
         await counters.asked.wait()
         for _ in range(20):
-            await at.session.get(at.url + "/healthz")
+            assert (await at.get("/healthz")).status == 200
         assert not asked.done()
         counters.seen.set()
         assert end in await asked
@@ -146,7 +146,7 @@ async def test_a_client_that_leaves_while_its_answer_is_stored(
     await asyncio.to_thread(engine.asked.wait, 30)
     asked.cancel()
     while at.gateway.streams.open.now:
-        await at.session.get(at.url + "/healthz")
+        assert (await at.get("/healthz")).status == 200
     engine.may.set()
     made = json.loads(await everything(at.session, url, input="Hi"))
     assert made["status"] == "completed"

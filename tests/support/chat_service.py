@@ -181,13 +181,13 @@ class ChatService:
         """Refuse these tokens from now on; without any, all that were issued."""
         self._good -= set(tokens or self._good)
 
-    async def all_closed(self, within: float = 20.0) -> None:
+    async def all_closed(self, within: float = 30.0) -> None:
         """Wait until no connection is open."""
         async with asyncio.timeout(within):
             while self.open:
                 await asyncio.sleep(0.002)
 
-    async def seen(self, chats: int = 0, logins: int = 0, within: float = 20.0) -> None:
+    async def seen(self, chats: int = 0, logins: int = 0, within: float = 30.0) -> None:
         """Wait until this many requests have come in."""
         async with asyncio.timeout(within):
             while len(self.chats) < chats or len(self.logins) < logins:
@@ -361,7 +361,7 @@ def allow_many_descriptors() -> None:
 
 
 @contextlib.asynccontextmanager
-async def no_new_tasks(within: float = 10.0) -> AsyncIterator[None]:
+async def no_new_tasks(within: float = 30.0) -> AsyncIterator[None]:
     """Fail if a task that began inside is still there at the end.
 
     The service's own tasks for open connections do not count, nor the gateway's for idle ones.

@@ -288,7 +288,7 @@ class At:
         lines = [f"{name}: {value}" for name, value in named]
         return request_bytes("POST", dialect.path, body, *lines, *more)
 
-    async def raw(self, data: bytes, within: float = 20.0) -> bytes:
+    async def raw(self, data: bytes, within: float = 30.0) -> bytes:
         """Send bytes on a connection of its own, and return all that comes until it is closed."""
         async with self.connection() as (reader, writer):
             writer.write(data)
