@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
@@ -229,14 +230,15 @@ class Gateway:
         head = Head(format, with_model(call, target), target, visit, before_end)
         spending = None
         if self.limiter.concerns(caller):
-            spending = await self.limiter.admit(visit, caller, target, Demand.of(chat))
+            estimate = partial(Demand.of, chat)
+            spending = await self.limiter.admit(visit, caller, target, estimate)
         with service.open, self.streams.open, spending or _NOTHING:
             async with service.admission.enter(tenant, shared=self.guard.is_shared):
                 if self.ledger is not None:
                     self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
                 if spending is not None:
-                    bursts = spending.watch(bursts)
+                    spending.sent()
                 if call.stream:
                     return await self.streams.stream(
                         request,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -24,10 +24,14 @@ class Owed(msgspec.Struct, frozen=True):
             the amounts are added.
     """
 
-    claims: tuple[Claim, ...]
-    amounts: tuple[int | None, ...]
+    claims: Sequence[Claim]
+    amounts: Sequence[int | None]
     at: float
     counted: Literal["yes", "maybe", "no"] = "yes"
+
+
+Owe: TypeAlias = Callable[[str, Owed], None]
+"""Keeps the usage of a request until it can be reported."""
 
 
 class RemoteReply(msgspec.Struct, frozen=True):
@@ -62,8 +66,8 @@ class Remote(Protocol):
         """Reserve; `None` if it cannot be used. It may have reserved all the same."""
         ...
 
-    def settle(self, id: str, owed: Owed, done: Callable[[bool], None]) -> None:
-        """Begin to replace what a request has reserved; `done` is called with whether it was."""
+    def settle(self, id: str, owed: Owed, owe: Owe) -> None:
+        """Begin to replace what a request has reserved; `owe` is called if that fails."""
         ...
 
     async def beat(self, owner: str) -> bool:
@@ -71,7 +75,7 @@ class Remote(Protocol):
         ...
 
     async def report(self) -> bool:
-        """Report what this process remembers of counters that may have been lost.
+        """Report what this process remembers, and the counters may lack.
 
         Returns whether it remembers anything that it would have to report later.
         """
