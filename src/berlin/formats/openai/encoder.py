@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping, Sequence
+from random import getrandbits
 from typing import Any
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
-from berlin.formats.encoding import AnswerEncoder
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.opaque import TurnState, sealed_state
 from berlin.formats.openai.functions import is_older
 from berlin.formats.openai.table import DIALECT, DONE, ONCE, REASONING
@@ -37,7 +37,7 @@ _START = (
 )
 
 
-class OpenAIEncoder(AnswerEncoder):
+class OpenAIEncoder(EventEncoder):
     """Writes one answer as chunks; see `EventEncoder`."""
 
     def __init__(self, call: ClientCall) -> None:
@@ -280,8 +280,8 @@ def encode_error(error: BerlinError) -> bytes:
 
 
 def new_id() -> str:
-    """Return an id for an answer."""
-    return f"chatcmpl-{secrets.token_hex(16)}"
+    """Return an id for an answer, not secret."""
+    return f"chatcmpl-{getrandbits(128):032x}"
 
 
 def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = False) -> str:

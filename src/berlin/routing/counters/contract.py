@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -142,11 +143,17 @@ class Counters(Protocol):
         """
         ...
 
-    def settle(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+    def settle(
+        self, reserved: Reservation, amounts: Sequence[int | None]
+    ) -> asyncio.Future[None] | None:
         """Replace what was reserved by the final amount of each claim; `None` leaves it.
 
         The final amount of what counts running requests is 0, and so is each one if nothing was
         sent.
+
+        Returns:
+            what is done when other processes see it, in bounded time; `None` if they see it, if
+            there are none, or if they will not for now.
         """
         ...
 

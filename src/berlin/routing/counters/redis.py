@@ -82,9 +82,11 @@ class RedisCounters:
         async def report() -> None:
             if not await self._settle(id, owed):
                 owe(id, owed)
+            owed.end()
 
         if not self._background.begin(report()):
             owe(id, owed)
+            owed.end()
 
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
@@ -22,12 +23,19 @@ class Owed(msgspec.Struct, frozen=True):
         at: the time of the reservation.
         counted: whether it was reserved outside of this process; `maybe` if no answer came. If not,
             the amounts are added.
+        seen: done when others see it, or will not for now; `None` if nobody waits for that.
     """
 
     claims: Sequence[Claim]
     amounts: Sequence[int | None]
     at: float
     counted: Literal["yes", "maybe", "no"] = "yes"
+    seen: asyncio.Future[None] | None = None
+
+    def end(self) -> None:
+        """Let the end of the answer go on."""
+        if self.seen is not None and not self.seen.done():  # or its client has left
+            self.seen.set_result(None)
 
 
 Owe: TypeAlias = Callable[[str, Owed], None]

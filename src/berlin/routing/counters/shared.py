@@ -17,6 +17,7 @@ from berlin.routing.counters.contract import (
     Claim,
     Refusal,
     Reservation,
+    Running,
 )
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.routing.counters.owner import process
@@ -28,6 +29,10 @@ MAX_OWED = 10_000
 PAID_TOGETHER = 1_000
 PAY_AGAIN_S = 1.0
 """The interval at which unreported usage is sent again; it is lost if this process is killed."""
+
+LOOK_AGAIN_S = (0.025, 0.075)
+"""How long a request that does not fit waits for the settlements of others, in seconds: a request
+that has just ended in another process may have cost less than it had reserved."""
 
 
 class SharedCounters:
@@ -84,6 +89,19 @@ class SharedCounters:
             shared = [claim for claim in claims if type(claim.window) is Calendar]
         if not shared:
             return self._local.try_reserve(id, claims)
+        reply = await self._reserve(id, claims, shared)
+        if self._only_lasting:
+            return reply
+        for pause_s in LOOK_AGAIN_S:
+            if not isinstance(reply, Refusal) or self._remote.rests or not _may_settle(reply):
+                break
+            await asyncio.sleep(pause_s)
+            reply = await self._reserve(id, claims, shared)
+        return reply
+
+    async def _reserve(
+        self, id: str, claims: Sequence[Claim], shared: Sequence[Claim]
+    ) -> Reservation | Refusal:
         if self._remote.rests:
             return self._reserve_alone(id, claims, shared)
         mine = self._local.try_reserve(id, claims)
@@ -111,18 +129,26 @@ class SharedCounters:
             used = tuple([next(known) if claim in shared else alone for claim, alone in every])
         return Reservation(id, claims, used, mine.counters, shared, reply.at)
 
-    def settle(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+    def settle(
+        self, reserved: Reservation, amounts: Sequence[int | None]
+    ) -> asyncio.Future[None] | None:
         """Replace reserved amounts by final ones; see `Counters`."""
         self._local.settle(reserved, amounts)
         shared, at = reserved.shared, reserved.shared_at
         if len(shared) < len(amounts):
             every = zip(reserved.claims, amounts, strict=True)
             amounts = [amount for claim, amount in every if type(claim.window) is Calendar]
+        seen: asyncio.Future[None] | None = None
         if at is not None:
             self._inside -= 1
-            self._remote.settle(reserved.id, Owed(shared, amounts, at), self._owe)
+            # What one process counts it sees itself.
+            if not self._only_lasting and _makes_a_difference(reserved, amounts):
+                with contextlib.suppress(RuntimeError):  # an answer was dropped after its loop
+                    seen = asyncio.get_running_loop().create_future()
+            self._remote.settle(reserved.id, Owed(shared, amounts, at, seen=seen), self._owe)
         elif shared:
             self._owe(reserved.id, _counted_alone(shared, amounts, self.now()))
+        return seen
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
@@ -193,6 +219,26 @@ class SharedCounters:
             self._timer = None
         if self._inside or self._owed or remembers:
             self._keep_up()
+
+
+def _may_settle(refusal: Refusal) -> bool:
+    """Return whether a request did not fit only because of what others have reserved, also in
+    advance.
+    """
+    claim = refusal.claim
+    return (claim.overdraw or claim.kept) and 0 <= refusal.used - refusal.held < claim.limit
+
+
+def _makes_a_difference(reserved: Reservation, amounts: Sequence[int | None]) -> bool:
+    """Return whether the end of a request lets another one in, or keeps it out: it was running, or
+    has cost more than it had reserved, and all that was left.
+    """
+    for claim, used, amount in zip(reserved.claims, reserved.used, amounts, strict=True):
+        if isinstance(claim.window, Running):
+            return True
+        if amount is not None and amount > claim.amount and used + amount >= claim.limit:
+            return True
+    return False
 
 
 def _counted_alone(claims: Sequence[Claim], amounts: Sequence[int | None], at: float) -> Owed:

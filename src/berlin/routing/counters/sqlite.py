@@ -47,9 +47,9 @@ class SqliteCounters(Resting):
 
     What waits shares one transaction, in the order in which it came. It is made in the event loop,
     because a turn to a thread costs more; a thread opens the file, and moves what was committed
-    from its log into it, because both wait for the disk. A settlement waits a moment for a
-    reservation: if this process is killed before, the reservation stays counted, as that of every
-    request that was running.
+    from its log into it, because both wait for the disk. A settlement that nobody awaits waits a
+    moment for a reservation: if this process is killed before, the reservation stays counted, as
+    that of every request that was running.
 
     Args:
         path: the file; created when it is first used, readable by its owner only.
@@ -121,11 +121,12 @@ class SqliteCounters(Resting):
 
     def settle(self, id: str, owed: Owed, owe: Owe) -> None:
         """Replace reserved amounts; see `Remote`."""
-        if self._advances.settle(id, owed):
+        is_taken = self._advances.settle(id, owed)
+        if is_taken and owed.seen is None:
             return
 
         def work(file: CountersFile, now: float, wall: float) -> bool:
-            for claim, amount in zip(owed.claims, owed.amounts, strict=True):
+            for claim, amount in () if is_taken else zip(owed.claims, owed.amounts, strict=True):
                 name = name_at(claim, owed.at)
                 counter = file.load(name) or Counter.of(claim, owed.at)
                 if counter.end(id, amount, now):
@@ -135,12 +136,21 @@ class SqliteCounters(Resting):
                     file.save(name, counter)
             return True
 
+        def done(written: bool | None) -> None:
+            if not (written or is_taken):
+                owe(id, owed)
+            owed.end()
+
         if self.rests:
-            owe(id, owed)
+            done(False)
             return
-        self._waiting.append((work, lambda answer: None if answer else owe(id, owed)))
+        self._waiting.append((work, done))
         with contextlib.suppress(RuntimeError):  # without a loop the next reservation takes it
-            self._wait(asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            if owed.seen is None:
+                self._wait(loop)
+            else:
+                loop.call_soon(self._begin)
 
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""

@@ -127,6 +127,30 @@ async def test_the_last_part_of_a_limit_is_exact(machine: Machine) -> None:
     assert min(admitted) > 100
 
 
+async def test_an_advance_of_another_process_refuses_nobody(machine: Machine) -> None:
+    """A request that does not fit because of it looks again until it is given back."""
+    one, two = machine.start("one"), machine.start("two")
+    await make_busy(one, Claim("k", DAY, LIMIT, kept=True))
+    lower = Claim("k", DAY, machine.used(Claim("k", DAY, LIMIT)), kept=True)
+    asked = asyncio.create_task(reserve(two, "a", lower))
+    await asyncio.sleep(0)
+    machine.now += 0.1
+    assert (await asked).used == (4,)
+    await one.aclose()
+    await two.aclose()
+
+
+async def test_what_uses_up_a_limit_is_seen_before_the_end(machine: Machine) -> None:
+    """Also if it was taken from an advance: the end of its answer waits for the file."""
+    counters, claim = machine.start("one"), Claim("k", DAY, LIMIT, 5)
+    await make_busy(counters, claim)
+    seen = counters.settle(await reserve(counters, "a", claim), [LIMIT])
+    assert seen is not None
+    await seen
+    assert machine.used(claim) >= LIMIT
+    await counters.aclose()
+
+
 async def test_a_small_limit_has_no_advance(machine: Machine) -> None:
     """What is left of it is given out request by request, so nobody is refused for an advance."""
     counters = machine.start("one")
@@ -282,7 +306,7 @@ def test_no_history_loses_a_reservation(steps: list[tuple[str, int, int]]) -> No
                 remote._close()
                 if remote._timer is not None:
                     remote._timer.cancel()
-                processes[which], running[which] = machine.start(f"p{n}"), []
+                processes[which], running[which] = machine.start(f"{which} since {n}"), []
             assert total <= machine.used(claim) <= 2000
         for counters in processes:
             await counters.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -13,6 +14,7 @@ from berlin.config.tables.limits import MONEY_PLACES, Rule
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.tokens import prompt_tokens
 from berlin.gateway.access.limits.bounds import Bound
+from berlin.gateway.answering import BeforeEnd
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
 from berlin.ledger.prices import Prices
@@ -150,6 +152,7 @@ class Spending:
         self._target = target
         self._demand = demand
         self._is_sent = self._is_settled = False
+        self._seen: asyncio.Future[None] | None = None
 
     def sent(self) -> None:
         """Record that the request is sent: from now on it counts."""
@@ -170,21 +173,38 @@ class Spending:
                     # What was reserved stays counted: an answer without a price is not free.
                     _log.warning("limit.no_price request=%s", self._reserved.id)
             amounts.append(amount)
-        self._is_settled = True
-        self._counters.settle(self._reserved, amounts)
+        self._settle(amounts)
 
-    def __enter__(self) -> Self:
+    async def end(self, then: BeforeEnd | None) -> None:
+        """Settle what an answer has cost, before its client hears of its end.
+
+        Another worker may get the client's next request: it waits until all see the cost.
+        """
+        self._settle_answer(None)
+        if self._seen is not None:
+            await self._seen
+        if then is not None:
+            await then()
+
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        """Settle it if that was not done; a client that is there waits until all see it."""
+        if not self._is_sent:
+            self._settle([0] * len(self._plan.bounds))
+            return
+        self._settle_answer(error)
+        if self._seen is not None and (error is None or isinstance(error, BerlinError)):
+            await self._seen
+
+    def _settle_answer(self, error: BaseException | None) -> None:
         visit, demand = self._visit, self._demand
         error = error or visit.error
         if self._is_settled:
             return
-        if not self._is_sent:
-            self._counters.settle(self._reserved, [0] * len(self._plan.bounds))
-        elif demand is None:
-            self._counters.settle(self._reserved, [None] * len(self._plan.bounds))
+        if demand is None:
+            self._settle([None] * len(self._plan.bounds))
         elif isinstance(error, BerlinError) and visit.first_event_at is None:
             self.settle(Usage())  # the service failed before it answered
         else:
@@ -193,6 +213,10 @@ class Spending:
             self.settle(usage)
             if whole:
                 self._costs.learn(usage, demand, self._plan.names)
+
+    def _settle(self, amounts: Sequence[int | None]) -> None:
+        self._is_settled = True
+        self._seen = self._counters.settle(self._reserved, amounts)
 
 
 def _model(target: Target) -> str:
