@@ -182,7 +182,7 @@ class Spending:
         """
         self._settle_answer(None)
         if self._seen is not None:
-            await self._seen
+            await asyncio.wait((self._seen,))  # to stop waiting does not stop it
         if then is not None:
             await then()
 
@@ -196,7 +196,7 @@ class Spending:
             return
         self._settle_answer(error)
         if self._seen is not None and (error is None or isinstance(error, BerlinError)):
-            await self._seen
+            await asyncio.wait((self._seen,))
 
     def _settle_answer(self, error: BaseException | None) -> None:
         visit, demand = self._visit, self._demand
