@@ -10,14 +10,9 @@ from contextlib import aclosing
 import pytest
 
 from berlin import Berlin, ChatRequest, Timeouts, errors
-from support.chat_service import HANG, Answer, ChatService, no_new_tasks
+from support.chat_service import HANG, Answer, ChatService, client, no_new_tasks
 
-PATIENT = Timeouts(connect=10, first_event=10, idle=10, total=30)
 ENDLESS = ("one", "two", HANG)
-
-
-def client(service: ChatService, timeouts: Timeouts = PATIENT) -> Berlin:
-    return Berlin(service.url, "account", "password", timeout=timeouts)
 
 
 async def test_C01_leaving_the_loop_and_aclose_end_the_connection() -> None:
@@ -90,7 +85,10 @@ async def test_C04_a_slow_consumer_holds_the_service_back() -> None:
     piece = "x" * 64 * 1024
     count = 2000  # 128 MB in all
     timeouts = Timeouts(connect=10, first_event=10, idle=1.0, total=60)
-    async with ChatService([piece] * count) as service, client(service, timeouts) as berlin:
+    async with (
+        ChatService([piece] * count) as service,
+        client(service, timeouts=timeouts) as berlin,
+    ):
         pieces = berlin.text("hello")
         await anext(pieces)
         await asyncio.sleep(0.3)

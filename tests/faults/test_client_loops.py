@@ -7,10 +7,9 @@ import asyncio
 import aiohttp
 import pytest
 
-from berlin import Berlin, Timeouts, errors
-from support.chat_service import HANG, ChatService
+from berlin import Berlin, errors
+from support.chat_service import HANG, ChatService, client
 
-PATIENT = Timeouts(connect=10, first_event=10, idle=10, total=30)
 ENDLESS = ("one", "two", HANG)
 
 OPEN_AT_THE_END = """
@@ -163,7 +162,7 @@ async def test_C14_a_session_of_the_caller_is_left_alone(monkeypatch: pytest.Mon
 async def test_C14_the_own_session_is_closed_with_its_object() -> None:
     """Leaving `async with` closes all connections; the object can be used again."""
     async with ChatService() as service:
-        berlin = Berlin(service.url, "account", "password", timeout=PATIENT)
+        berlin = client(service)
         for _ in range(2):
             async with berlin:
                 await asyncio.gather(*(berlin.ask("hello") for _ in range(5)))

@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from berlin import Berlin, Timeouts, errors
-from support.chat_service import Answer, ChatService, Request, no_new_tasks
+from support.chat_service import Answer, ChatService, Request, client, no_new_tasks
 from support.moments import moment
-
-PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
-
-
-def client(service: ChatService, timeouts: Timeouts = PATIENT) -> Berlin:
-    return Berlin(service.url, "account", "password", timeout=timeouts)
 
 
 def token_answer(token: object) -> Answer:
