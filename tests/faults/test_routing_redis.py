@@ -454,6 +454,7 @@ async def test_r07_r14_budgets_come_from_the_ledger_when_nobody_remembers(
     shown, other = (make_key(tmp_path / "keys.sqlite", name, limits=limits) for name in "ko")
     ledger = f'[ledger]\nurl = "sqlite:///{tmp_path}/l"\njournal = "{tmp_path}/j"\n'
     path = tmp_path / "berlin.toml"
+    ledger += f'[limits]\ntime_zone = "{zone_at_noon()}"\n'
     path.write_text(ledger + (f'[shared]\nredis = "{redis.url}"\n' if where == "redis" else ""))
     config = load_config(path)
     assert config.ledger is not None
