@@ -209,8 +209,10 @@ async def main():
     assert [a.text for a in answers] == [f"answer to {n}." for n in range(1000)]
     during = descriptors()
     await berlin.aclose()
-    await asyncio.sleep(0.1)
-    print(during > before, descriptors() - before)
+    async with asyncio.timeout(20):
+        while descriptors() > before:
+            await asyncio.sleep(0.01)
+    print(during > before)
 
 asyncio.run(main())
 """
@@ -231,7 +233,7 @@ async def test_C16_a_thousand_answers_at_once() -> None:
         service.on_chat = together
         service.pieces = lambda request: ["answer ", "to ", request.json["prompt"], "."]
         program = await service.run(MANY_STREAMS, "-W", "error")
-        assert (program.out, program.err, program.code) == ("True 0\n", "", 0)
+        assert (program.out, program.err, program.code) == ("True\n", "", 0)
         assert service.opened >= 1000
         assert len(service.logins) == 1
 

@@ -108,8 +108,9 @@ async def main():
         task.cancel()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
     assert {type(o) for o in outcomes} == {asyncio.CancelledError}, outcomes
-    await asyncio.sleep(0.1)
-    assert asyncio.all_tasks() == {asyncio.current_task()}, asyncio.all_tasks()
+    async with asyncio.timeout(20):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0.01)
     del asking, outcomes
     gc.collect()
     print("clean")
