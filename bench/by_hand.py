@@ -13,7 +13,7 @@ from pieces import pieces, text
 from service import CHUNK
 
 from berlin.errors import ServiceError
-from berlin.formats.decoding import DocumentDecoder
+from berlin.formats.decoding import EventDecoder
 from berlin.formats.described.format import MappedFormat
 from berlin.providers.http import HttpProvider
 from berlin.recipes.build import build_provider
@@ -69,7 +69,7 @@ class Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
-class ByHand(DocumentDecoder):
+class ByHand(EventDecoder):
     chunks = msgspec.json.Decoder(Chunk)
 
     def __init__(self) -> None:

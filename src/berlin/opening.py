@@ -305,14 +305,7 @@ class RecipeProvider(ChatProvider):
         settings, credentials = self.settings, self.settings.credentials
         if credentials is None or not credentials.of_caller:
             return None
-        callers = build_callers(
-            settings.recipe,
-            settings.endpoint.url,
-            credentials,
-            self._auth,
-            settings.tokens,
-            settings.name,
-        )
+        callers = build_callers(settings.recipe, credentials, self._auth, settings.tokens)
         return OnBehalf(self._http, callers, settings.timeouts)
 
     @property

@@ -15,7 +15,7 @@ from berlin.formats.opaque import seal
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, ReasoningDelta, ToolCallDelta, Usage, UsageReport
-from support.gateway import ANTHROPIC, At, make_key, serve
+from support.gateway import ANTHROPIC, At, make_key, serve, silence
 
 FRAME = re.compile(rb"event: ([a-z_]+)\ndata: (\{[^\n]*\})\n\n")
 
@@ -186,8 +186,8 @@ async def test_shape_of_a_whole_answer() -> None:
 
 async def test_pings_break_the_silence() -> None:
     """In silence come pings, behind the message's start, and they stand in nobody's way."""
-    script = ["a", 0.5, "b", Finished()]
-    async with serve(service(*script), keep_alive_s=0.1) as at:
+    script = ["a", silence, "b", Finished()]
+    async with serve(service(*script), keep_alive_s=0.01) as at:
         got = await told(at)
     kinds = [event["type"] for event in got]
     assert kinds[0] == "message_start"

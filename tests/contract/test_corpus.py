@@ -17,11 +17,11 @@ from aiohttp import web
 
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.contract import ClientCall, Format
-from berlin.formats.dialect import Habits
 from berlin.formats.ollama.format import OllamaChatFormat
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.gateway.catalog import Service
+from berlin.language.tables.chat import ChatMap
 from berlin.types import ChatRequest, Message, StreamEvent, merge_extra
 from berlin.types.extra import Extra
 from support.answers import FORMATS as FORMAT_NAMES
@@ -38,14 +38,14 @@ from support.gateway import (
 from support.playing import Answering, playing
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-AS_ASKED = Habits("as asked", "developer")
+AS_ASKED = ChatMap("openai-chat", stream="as asked", developer_role="developer")
 FORMATS: dict[str, Format] = {
     "openai": OpenAIChatFormat(
-        "m", habits=AS_ASKED, rename={"max_tokens": "max_completion_tokens"}
+        "m", msgspec.structs.replace(AS_ASKED, rename={"max_tokens": "max_completion_tokens"})
     ),
-    "anthropic": AnthropicMessagesFormat("m", habits=AS_ASKED),
-    "ollama": OllamaChatFormat("m", habits=AS_ASKED),
-    "responses": ResponsesFormat("m", habits=AS_ASKED),
+    "anthropic": AnthropicMessagesFormat("m", AS_ASKED),
+    "ollama": OllamaChatFormat("m", AS_ASKED),
+    "responses": ResponsesFormat("m", AS_ASKED),
 }
 # What the gateway says itself: the name that the client asked for, and when it answers. A response
 # keeps its service's time, but whether it is stored, and what it continues, is up to the gateway.

@@ -14,7 +14,7 @@ from berlin.errors import BerlinError
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, ReasoningDelta, ToolCallDelta, Usage, UsageReport
-from support.gateway import GENERATE, OLLAMA, Answer, At, Dialect, make_key, serve
+from support.gateway import GENERATE, OLLAMA, Answer, At, Dialect, make_key, serve, silence
 
 BOTH = pytest.mark.parametrize("dialect", [OLLAMA, GENERATE], ids=str)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -123,7 +123,7 @@ async def test_shape_of_a_whole_answer(dialect: Dialect) -> None:
 @BOTH
 async def test_empty_lines_break_the_silence(dialect: Dialect) -> None:
     """In silence come lines without text, and the answer stays what it is."""
-    async with serve(service("a", 0.5, "b", Finished()), keep_alive_s=0.1) as at:
+    async with serve(service("a", silence, "b", Finished()), keep_alive_s=0.01) as at:
         *got, end = await lines(at, dialect)
     assert got.count({**says(dialect, ""), "done": False}) >= 2
     said = [line for line in got if line != {**says(dialect, ""), "done": False}]

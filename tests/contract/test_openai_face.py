@@ -27,7 +27,7 @@ from berlin.types import (
 )
 from support.fault_server import FaultServer
 from support.fault_steps import answer
-from support.gateway import OPENAI, At, described_provider, serve
+from support.gateway import OPENAI, At, described_provider, serve, silence
 
 FRAME = re.compile(rb"data: (\{[^\n]*\}|\[DONE\])\n\n")
 
@@ -75,7 +75,7 @@ async def test_head_goes_out_with_the_first_event() -> None:
     ):
         body = json.dumps(OPENAI.body("Hi", "s:m1", True)).encode()
         writer.write(await at.head(OPENAI, body, "Accept-Encoding: gzip, deflate, br"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await provider.asked.wait()
             early = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
             await asyncio.wait([early], timeout=0.3)
@@ -261,8 +261,8 @@ async def test_shape_of_a_whole_answer() -> None:
 
 async def test_keep_alive_is_an_empty_chunk() -> None:
     """In silence come chunks with nothing in them, never comments, and never before the role."""
-    script = [ReasoningDelta("h"), 0.5, "a", 0.5, Finished()]
-    async with serve(service(*script), keep_alive_s=0.1) as at:
+    script = [ReasoningDelta("h"), silence, "a", silence, Finished()]
+    async with serve(service(*script), keep_alive_s=0.01) as at:
         *got, last = await chunks(at)
     deltas = [chunk["choices"][0]["delta"] for chunk in got]
     assert deltas[0] == {"role": "assistant", "content": ""}
@@ -276,8 +276,8 @@ async def test_keep_alive_is_an_empty_chunk() -> None:
 
 async def test_keep_alive_can_be_a_comment() -> None:
     """Whoever wants comments gets them, and no empty chunk."""
-    script = ["a", 0.5, Finished()]
-    streams = OpenStreams(0.1, comments=True)
+    script = ["a", silence, Finished()]
+    streams = OpenStreams(0.01, comments=True)
     gateway = Gateway(Catalog([service(*script)]), streams=streams)
     async with serve(gateway=gateway) as at:
         said = (await at.ask(OPENAI, stream=True)).data

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from berlin import ChatRequest
 from berlin.errors import BerlinError, ContextLengthError, RateLimitError, ServiceUnavailableError
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.streaming import OpenStreams
-from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import (
     Extra,
@@ -28,7 +24,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from support.gateway import At, serve
+from support.gateway import At, serve, silence
 from support.responses import check_resource, read_events, read_stream
 
 PATH = "/v1/responses"
@@ -220,19 +216,10 @@ async def test_an_error_after_the_start_fails_the_response(error: BerlinError, c
     assert got.response["error"] == {"code": code, "message": late}
 
 
-class Slow(ScriptedProvider):
-    """Answers after the client has been told that it goes on."""
-
-    async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
-        """Say something, be silent for a while, and end."""
-        yield [TextDelta("a")]
-        await asyncio.sleep(0.25)
-        yield [TextDelta("b"), Finished()]
-
-
 async def test_a_silence_is_broken_by_a_numbered_event() -> None:
     """A client that waits is told that the response is in progress."""
-    gateway = Gateway(Catalog([Service("s", Slow([]), ["m1"])]), streams=OpenStreams(0.1))
+    provider = ScriptedProvider(["a", silence, "b", Finished()])
+    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), streams=OpenStreams(0.01))
     async with serve(gateway=gateway) as at:
         _, data = await post(at, stream=True)
     got = read_stream(data)

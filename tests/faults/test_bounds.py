@@ -15,7 +15,8 @@ from berlin import Berlin
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import read_answer
 from berlin.config import Settings
-from berlin.errors import MAX_MESSAGE_CHARS, BerlinError, ProtocolError
+from berlin.errors import BerlinError, ProtocolError
+from berlin.errors.base import MAX_MESSAGE_CHARS
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.client_request import MAX_TOOLS
 from berlin.formats.contract import ClientCall

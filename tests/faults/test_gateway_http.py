@@ -371,7 +371,7 @@ async def test_g05_idle_connections() -> None:
         port = int(at.url.rpartition(":")[2])
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1_005)]
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 assert (await at.ask(OPENAI)).status == 200
             assert all(reader.at_eof() for reader, _ in opened[:5])
             assert not any(reader.at_eof() for reader, _ in opened[10:])
@@ -384,7 +384,7 @@ async def test_g05_idle_connections() -> None:
 async def test_g06_slow_head(begin: bytes) -> None:
     """A head that does not come to its end is cut off, while others are served."""
     async with serve(one(), header_timeout_s=0.4) as at:
-        slow = asyncio.create_task(at.raw(begin, within=5))
+        slow = asyncio.create_task(at.raw(begin))
         assert (await at.ask(OPENAI)).status == 200
         got = await slow
     assert got == b"" or got.startswith(b"HTTP/1.1 408 ")
@@ -412,7 +412,7 @@ async def test_g40_expect_continue(dialect: Dialect) -> None:
         body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
         head = await at.head(dialect, body, "Expect: 100-continue")
         writer.write(head.removesuffix(body))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
             writer.write(body)
             assert b"Hello" in await reader.read()

@@ -16,17 +16,11 @@ from berlin.types import Endpoint, HttpRequest
 from support.fault_play import PASSWORD, ask, causes, open_berlin, told_by
 from support.fault_server import TOKEN, FaultServer
 from support.fault_steps import answer, line, stream
+from support.ports import free_port
 
 GOOD = stream(line("a"))
 HTML = b"<html><h1>Bad Gateway</h1>" + b"<p>proxy " * 500 + b"</html>"
 PROXY_PASSWORD = "secret-of-the-proxy"
-
-
-def closed_port() -> int:
-    """Return a port where nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager
@@ -97,7 +91,7 @@ async def test_H43_what_a_proxy_is_asked() -> None:
 @TARGETS
 async def test_H44_proxy_is_down(target: str) -> None:
     """A proxy that is down is named, without its password."""
-    port = closed_port()
+    port = free_port()
     async with open_berlin(target, proxy=proxy_url(port)) as berlin:
         seen = await ask(berlin)
     assert f"http://***@127.0.0.1:{port}" in seen.failed_with(errors.ProxyError)
@@ -196,7 +190,7 @@ async def test_H48_first_of_two_addresses_is_dead(
 
 async def test_H49_connection_refused() -> None:
     """A port where nobody listens is an error at once, not tried again."""
-    url = f"http://127.0.0.1:{closed_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     async with open_berlin(url) as berlin:
         seen = await ask(berlin)
     assert url in seen.failed_with(errors.ConnectError)

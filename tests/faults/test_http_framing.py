@@ -58,7 +58,7 @@ async def test_H09_bad_chunk_size_while_nobody_reads() -> None:
             async with aclosing(berlin.text(PROMPT)) as pieces:
                 async for piece in pieces:
                     got.append(piece)
-                    await asyncio.wait_for(server.chats[0].connection.ended(), 5)
+                    await asyncio.wait_for(server.chats[0].connection.ended(), 20)
         assert type(caught.value) is errors.ProtocolError
         assert got == ["a"]
 

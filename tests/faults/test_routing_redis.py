@@ -48,12 +48,11 @@ async def redis(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Redis]:
     """A Redis of its own, which a busy machine may make slow."""
-    if "R04" not in request.node.name:
-        monkeypatch.setattr("berlin.routing.shared.server.OPERATION_TIMEOUT_S", 5.0)
     monkeypatch.setattr("berlin.routing.shared.server.LOST_S", HOLD_S)
     monkeypatch.setattr("berlin.routing.counters.shared.PAY_AGAIN_S", 60.0)
     COUNTERS.clear()
-    async with redis_server(tmp_path / "redis") as server:
+    patience_s = None if "R04" in request.node.name else 5.0
+    async with redis_server(tmp_path / "redis", patience_s) as server:
         yield server
 
 
@@ -69,7 +68,7 @@ async def shared(redis: Redis, clock: Clock | None = None) -> AsyncIterator[Shar
 
 async def bounded(work: Awaitable[_T]) -> _T:
     """Wait for something that must not take long, whatever Redis does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         return await work
 
 
@@ -400,7 +399,7 @@ async def test_r01_readiness_with_refuse(redis: Redis, tmp_path: Path) -> None:
     async with serve(gateway=gateway) as at:
         assert (await at.get("/readyz")).status == 200
         await redis.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (ready := await at.get("/readyz")).status == 200:
                 await asyncio.sleep(0.1)
         assert (ready.status, ready.json["status"]) == (503, "shared limits unavailable")

@@ -11,8 +11,10 @@ import pytest
 
 from berlin import Berlin, Fallback, Retry, errors
 from berlin.opening import open_provider
+from berlin.routing.base.circuit import Circuit
 from berlin.types import Started, StreamEvent, TextDelta, Timeouts, UsageReport
 from support.answers import SSE
+from support.clock import Clock
 from support.fault_server import FaultServer
 from support.fault_steps import (
     Close,
@@ -32,8 +34,8 @@ WHOLE = "".join(WORDS)
 HOLD = """
 fallback = ["bad:m1", "good:m1"]
 retry = { attempts = 2 }
-first_event_s = 0.4
-idle_s = 0.4
+first_event_s = 1.0
+idle_s = 1.0
 break_after_text = "hold"
 content_filter = "fallback"
 """
@@ -141,7 +143,7 @@ async def test_rescued_by_wrappers(tmp_path: Path, case: str) -> None:
                     recipe=str(recipe),
                     api_key="key",
                     model="m1",
-                    timeout=Timeouts(2, 0.4, 0.4, 20),
+                    timeout=Timeouts(2, 1.0, 1.0, 20),
                     allow_http=True,
                 )
             )
@@ -218,9 +220,13 @@ break_after_text = "continue"
     assert (visit.answered_by, visit.attempts, visit.outcome) == ("good", 2, "ok")
 
 
-async def test_15_a_provider_that_is_down_and_comes_back(tmp_path: Path) -> None:
+async def test_15_a_provider_that_is_down_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is left alone after five failures, probed by one request at a time, and used again."""
-    more = "breaker = { failures = 3, cool_down_s = 1 }"
+    clock, init = Clock(), Circuit.__init__
+    monkeypatch.setattr(Circuit, "__init__", lambda self, _, *rest: init(self, clock, *rest))
+    more = "breaker = { failures = 3, cool_down_s = 60 }"
     model = 'fallback = ["bad:m1", "good:m1"]\nretry = { attempts = 1 }'
     scripts = [DOWN] * 4 + [GOOD]
     async with services(tmp_path, model, more, bad=scripts, good=[GOOD]) as both:
@@ -228,18 +234,18 @@ async def test_15_a_provider_that_is_down_and_comes_back(tmp_path: Path) -> None
         for _ in range(20):
             by.append((await both.at.ask(OPENAI, model="smart")).headers["x-berlin-provider"])
         assert by == ["good"] * 20
-        assert both.asked("bad") <= 4
+        assert both.asked("bad") == 3
         before = both.asked("bad")
         page = (await both.at.get("/metrics")).data.decode()
         assert 'berlin_circuit{provider="bad"} 2.0' in page
         assert 'berlin_fallbacks_total{model="smart"} 20.0' in page
-        await asyncio.sleep(1.05)
+        clock.now += 61
         answers = await asyncio.gather(*(both.at.ask(OPENAI, model="smart") for _ in range(5)))
         assert all(answer.status == 200 for answer in answers)
         assert both.asked("bad") - before <= 1 + sum(
             a.headers["x-berlin-provider"] == "bad" for a in answers
         )
-        await asyncio.sleep(1.05)
+        clock.now += 61
         last = [await both.at.ask(OPENAI, model="smart") for _ in range(3)]
         assert last[-1].headers["x-berlin-provider"] == "bad"
 

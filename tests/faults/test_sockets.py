@@ -123,7 +123,7 @@ async def test_a_good_answer() -> None:
     service = Service(sends('{"t":"b","end":"stop"}'))
     async with asked(service.answer) as provider:
         assert await outcome(provider) == ("ab", None)
-        assert await asyncio.wait_for(service.closed.get(), 5) == 1000
+        assert await asyncio.wait_for(service.closed.get(), 20) == 1000
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_h53_a_caller_who_leaves() -> None:
         bursts = provider.bursts(ChatRequest.of("Hi"))
         await anext(bursts)
         await bursts.aclose()
-        await asyncio.wait_for(service.closed.get(), 5)
+        await asyncio.wait_for(service.closed.get(), 20)
 
 
 @pytest.mark.parametrize(

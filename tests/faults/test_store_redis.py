@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from berlin.auth.grant import Grant
-from berlin.auth.tokens import redis_store
 from berlin.auth.tokens.redis_store import LEASE_MS, RedisStore
 from berlin.auth.tokens.store import Record, Sealer, TokenKey
 from berlin.types import Secret
@@ -23,21 +22,10 @@ KEY = TokenKey("strict", "https://secret-host.example", "secret-ann", "f")
 RECORD = Record.of(KEY, Grant(Secret("secret-token"), 1.0, None, Secret("secret-refresh")))
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give Redis the time that it needs beside a full machine; none of these tests is about that.
-
-    With the usual 0.6 s, an operation that a busy machine delays counts as a store that is away,
-    and a login without it follows, as it should.
-    """
-    monkeypatch.setattr(redis_store, "OPERATION_TIMEOUT_S", 30.0)
-    monkeypatch.setattr(RedisStore, "timeout_s", 40.0)
-
-
 @pytest.fixture
 async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
     """A Redis of its own."""
-    async with redis_server(tmp_path / "redis") as server:
+    async with redis_server(tmp_path / "redis", patience_s=30) as server:
         yield server
 
 
@@ -104,7 +92,7 @@ async def test_R06_poisoned_lock(words: tuple[str, str], redis: Redis, tmp_path:
     """A lock that never ends is none of ours: it holds no request up, and is repaired."""
     async with TokenService() as service:
         await redis.command(words[0], name_of(key_of(service), "lock"), words[1])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             for _ in range(2):
                 async with process_like(tmp_path, service, redis.url) as berlin:
                     assert (await berlin.ask("ann")).text == "ann"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from berlin import Berlin, errors
+from support.ports import free_port
 from support.redis_tokens import process_like, store_of
 from support.token_processes import Redis, redis_server
 from support.token_service import TokenService
@@ -26,9 +26,10 @@ REST_S = 3.2
 
 
 @pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
+async def redis(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     """A Redis of its own."""
-    async with redis_server(tmp_path / "redis") as server:
+    patience_s = None if "R04" in request.node.name or "hangs" in request.node.name else 5.0
+    async with redis_server(tmp_path / "redis", patience_s) as server:
         yield server
 
 
@@ -69,9 +70,7 @@ async def answers_always(data: bytes) -> AsyncIterator[str]:
 
 def nobody() -> str:
     """Return the URL of a Redis that is not there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"redis://127.0.0.1:{free.getsockname()[1]}/0"
+    return f"redis://127.0.0.1:{free_port()}/0"
 
 
 async def test_R01_down_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,14 +153,14 @@ async def test_R03_read_only_after_a_fail_over(redis: Redis, tmp_path: Path) -> 
         assert len(service.logins) == 3
 
 
-async def test_R04_five_seconds_late(redis: Redis, tmp_path: Path) -> None:
-    """A Redis that answers after five seconds is not waited for."""
+async def test_R04_late(redis: Redis, tmp_path: Path) -> None:
+    """A Redis that answers after half a minute is not waited for."""
     async with (
         TokenService() as service,
         process_like(tmp_path, service, redis.url) as berlin,
         process_like(tmp_path, service, redis.url, on_failure="error") as strict,
     ):
-        await redis.command("CLIENT", "PAUSE", "5000", "ALL")
+        await redis.command("CLIENT", "PAUSE", "30000", "ALL")
         await ask(berlin)
         await is_refused(strict, "Timeout")
         assert len(service.logins) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -201,14 +202,15 @@ from berlin import Berlin
 berlin = Berlin()
 loop = asyncio.new_event_loop()
 asking = loop.create_task(berlin.ask("parent"))
-loop.run_until_complete(asyncio.sleep(0.3))  # the service holds the first login
+while not os.path.exists(os.environ["HELD"]):  # until the service holds the first login
+    loop.run_until_complete(asyncio.sleep(0.01))
 assert not asking.done()
 child = os.fork()
 if not child:
     code = 1
     try:
         async def ask():
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 return (await berlin.ask("child")).text
         assert asyncio.run(ask()) == "Hello, world"
         code = 0
@@ -224,19 +226,20 @@ print("both")
 """
 
 
-async def test_T22_a_fork_during_a_login() -> None:
+async def test_T22_a_fork_during_a_login(tmp_path: Path) -> None:
     """A child that is forked during a login does not wait for the parent's: it logs in itself."""
     async with ChatService() as service:
-        child_has_a_token = asyncio.Event()
+        child_has_a_token, held = asyncio.Event(), tmp_path / "held"
 
         async def hold_the_first(_: Request) -> None:
             if len(service.logins) == 1:
+                held.touch()
                 await child_has_a_token.wait()
             else:
                 child_has_a_token.set()
 
         service.on_login = hold_the_first
-        program = await service.run(FORK_DURING_A_LOGIN)
+        program = await service.run(FORK_DURING_A_LOGIN, environment={"HELD": str(held)})
         assert (program.out, program.err, program.code) == ("both\n", "", 0)
         assert len(service.logins) == 2
         assert {chat.json["prompt"] for chat in service.chats} == {"parent", "child"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -101,13 +102,14 @@ async def test_T04_all_waiters_are_cancelled_during_the_login() -> None:
 
 
 ALL_CANCELLED = """
-import asyncio, gc
+import asyncio, gc, os
 from berlin import Berlin
 
 async def main():
     berlin = Berlin()
     asking = [asyncio.ensure_future(berlin.ask("hello")) for _ in range(20)]
-    await asyncio.sleep(0.3)
+    while not os.path.exists(os.environ["HELD"]):  # until the service has the login
+        await asyncio.sleep(0.01)
     for task in asking:
         task.cancel()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
@@ -122,15 +124,17 @@ asyncio.run(main())
 """
 
 
-async def test_T04_cancelled_waiters_leave_no_warning() -> None:
+async def test_T04_cancelled_waiters_leave_no_warning(tmp_path: Path) -> None:
     """A process that cancelled all who waited for a login ends without a word."""
     async with ChatService() as service:
+        held = tmp_path / "held"
 
         async def hang(_: Request) -> None:
+            held.touch()
             await asyncio.Event().wait()
 
         service.on_login = hang
-        program = await service.run(ALL_CANCELLED)
+        program = await service.run(ALL_CANCELLED, environment={"HELD": str(held)})
         assert (program.out, program.err, program.code) == ("clean\n", "", 0)
         assert len(service.logins) == 1
 

@@ -29,10 +29,11 @@ import aiohttp
 
 from fleet.checks import Evidence, Finding, Row, check, tokens
 from fleet.clients import Clients
-from fleet.engines import Postgres, Redis
 from fleet.host import Host
 from fleet.network import Network, open_network
 from fleet.service import Service
+from support.postgres import Postgres
+from support.token_processes import Redis
 
 HOSTS = 2
 KEYS = 16
@@ -78,6 +79,7 @@ class Fleet:
         self._chance = random.Random(seed)
         self._redis = Redis(folder / "redis", network.middle)
         self._postgres = Postgres(folder / "postgres", network.middle)
+        self._database = ""
         self._environ = {
             **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             "HOME": str(folder),
@@ -99,7 +101,9 @@ class Fleet:
                 await service.listen(self._network.middle)
             try:
                 await self._redis.start()
-                await self._postgres.create()
+                await asyncio.to_thread(self._postgres.create)
+                await asyncio.to_thread(self._postgres.start)
+                self._database = self._postgres.new_database()
                 await self._prepare(service)
                 await asyncio.gather(*(host.start() for host in evidence.hosts))
                 say("all workers serve; warm-up")
@@ -117,8 +121,8 @@ class Fleet:
     async def close(self) -> None:
         """End the engines."""
         with contextlib.suppress(subprocess.CalledProcessError):
-            await self._postgres.kill()
-        await self._redis.kill()
+            self._postgres.stop()
+        await self._redis.stop()
 
     def _environment(self, number: int) -> dict[str, str]:
         if self._clock is None or number != HOSTS - 1:
@@ -132,7 +136,7 @@ class Fleet:
                 CONFIG.format(
                     address=place.address,
                     redis=self._redis.url,
-                    postgres=self._postgres.url,
+                    postgres=self._database,
                     journal=host.folder / "journal",
                     service=service.url,
                 )
@@ -210,15 +214,15 @@ class Fleet:
 
     async def _restart_redis(self) -> None:
         start = time.monotonic()
-        await self._redis.kill()
+        await self._redis.stop()
         await asyncio.sleep(1)
         await self._redis.start()
         self.evidence.outages.append((start, time.monotonic()))
 
     async def _stop_postgres(self) -> None:
-        await self._postgres.kill()
+        await asyncio.to_thread(self._postgres.stop)
         await asyncio.sleep(POSTGRES_AWAY_S)
-        await self._postgres.start()
+        await asyncio.to_thread(self._postgres.start)
 
     async def _kill_one_of_each(self) -> None:
         for host in self.evidence.hosts:
@@ -279,14 +283,16 @@ class Fleet:
 
     async def _read_ledger(self) -> None:
         names = {id: name for name, id in (await self._key_ids()).items()}
-        rows = await self._postgres.query(
+        lines = await asyncio.to_thread(
+            self._postgres.query,
             'SELECT id, outcome, attempts, "key", '
             "coalesce(input_tokens, 0) + coalesce(output_tokens, 0) "
-            "FROM berlin_requests"
+            "FROM berlin_requests",
+            self._database,
         )
         self.evidence.rows = [
             Row(id, outcome, tokens(attempts), names.get(key, key), tokens(used))
-            for id, outcome, attempts, key, used in rows
+            for id, outcome, attempts, key, used in (line.split("|") for line in lines)
         ]
 
     async def _key_ids(self) -> dict[str, str]:

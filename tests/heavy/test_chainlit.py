@@ -16,9 +16,10 @@ from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
 from berlin.recipes.recognise import recognise
 from berlin.types import Endpoint
+from support.ports import free_port
 from support.recipes import ask, client_of
 
-from .programs import free_port, service
+from .programs import service
 
 APP = Path(__file__).with_name("chainlit_app.py")
 ANN = Credentials.of("ann", "secret")

@@ -16,11 +16,12 @@ from berlin.recipes.recipe import load_recipe
 from berlin.recipes.recognise import recognise
 from berlin.types import Endpoint, Secret
 from support.cli import Cli
+from support.ports import free_port
 from support.recipes import ask, client_of
 
 from .adding import add_and_chat
 from .node_programs import NODE, Setup, flow_of_flowise
-from .programs import free_port, service
+from .programs import service
 from .upstream import upstream
 
 RECIPE = load_recipe("flowise")

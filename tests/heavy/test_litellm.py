@@ -12,9 +12,10 @@ import pytest_asyncio
 from berlin.recipes.recognise import recognise
 from berlin.types import Endpoint
 from support.cli import Cli
+from support.ports import free_port
 
 from .adding import add_and_chat
-from .programs import free_port, service
+from .programs import service
 from .upstream import MODEL, upstream
 
 KEY = "sk-the-key-of-the-tests"

@@ -17,11 +17,12 @@ from berlin.recipes.recipe import load_recipe
 from berlin.recipes.recognise import recognise
 from berlin.types import Endpoint
 from support.cli import Cli
+from support.ports import free_port
 from support.recipes import ask, client_of
 
 from .adding import add_and_chat
 from .node_programs import NODE, PERSON, Setup, workflow_of_n8n
-from .programs import free_port, service
+from .programs import service
 from .upstream import upstream
 
 RECIPE = load_recipe("n8n")

@@ -14,9 +14,10 @@ from berlin.auth.credentials import Credentials
 from berlin.providers.http import HttpProvider
 from berlin.recipes.recipe import load_recipe
 from support.cli import Cli
+from support.ports import free_port
 from support.recipes import ask, client_of
 
-from .programs import free_port, service
+from .programs import service
 from .upstream import MODEL, upstream
 
 EMAIL, PASSWORD = "ann@example.com", "secret-of-ann"

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from support.chat_service import ChatService
 from support.cli import Cli, reader
-from support.proxies import free_port
+from support.ports import free_port
 from support.site import Site, open_site
 
 CHUNKS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -165,10 +166,12 @@ async def test_ctrl_c_says_stopped_and_keeps_the_turn(tmp_path: Path) -> None:
 
 async def test_a_spinner_with_seconds_until_the_first_text(tmp_path: Path) -> None:
     """While nothing has come, a spinner counts the seconds; text takes its place."""
-    async with ChatService([0.8, "Here."]) as service:
+    go_on = asyncio.Event()
+    async with ChatService([go_on, "Here."]) as service:
         cli = Cli(tmp_path).uses(service.url)
         async with cli.terminal("chat", "Hi") as terminal:
             await terminal.sees("0 s")
+            go_on.set()
             await terminal.sees("Here.")
             assert await terminal.ends() == 0
     shown = terminal.shown.decode()

@@ -8,13 +8,14 @@ import os
 import stat
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from support import warm
 from support.token_processes import redis_server
 from support.token_service import RECIPE, TokenService
 
@@ -45,13 +46,9 @@ class Shell:
 
     async def run(self, *words: str) -> tuple[int | None, str, str]:
         """Run a command; return its exit code, output and errors."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-m", "berlin", *words),
-            env={**os.environ, "BERLIN_CONFIG": str(self.config), **self.environ},
-            stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+        environ = {**os.environ, "BERLIN_CONFIG": str(self.config), **self.environ}
+        ended = await warm.run(words, environ, b"", 60)
+        return ended.code, ended.out.decode(), ended.err.decode()
 
     async def chat(self) -> None:
         """Ask, and expect a good answer."""
@@ -229,7 +226,7 @@ async def test_redis(shell: Shell, service: TokenService, tmp_path: Path) -> Non
     """Commands can share tokens in Redis, list and clear them."""
     shell.environ["BERLIN_TOKEN_KEY"] = KEY
     async with redis_server(tmp_path / "redis") as redis:
-        shell.environ["BERLIN_TOKEN_STORE"] = redis.url
+        shell.environ |= {"BERLIN_TOKEN_STORE": redis.url, warm.PATIENCE: "10"}
         await shell.chat()
         await shell.chat()
         assert len(service.logins) == 1

@@ -24,7 +24,7 @@ async def test_replicas_share_the_ends(tmp_path: Path) -> None:
         taken = await asyncio.gather(*(each.take("k", keep=False) for each in (one, two, one)))
         assert sorted(head.conversation_id for head in taken if head) == ["c1", "c2"]
         await one.put("k", Head("c3"))
-        assert 0 < one._redis.pttl(PREFIX + "k") <= 24 * 3600 * 1000
+        assert 0 < one._redis.client.pttl(PREFIX + "k") <= 24 * 3600 * 1000
         await one.aclose()
         await two.aclose()
 
@@ -47,8 +47,8 @@ async def test_what_another_program_wrote_is_none(tmp_path: Path) -> None:
     """A value that is no end of a conversation counts as none."""
     async with redis_server(tmp_path) as redis:
         heads = RedisHeads(Secret(redis.url))
-        heads._redis.lpush(PREFIX + "k", b"{broken")
-        heads._redis.set(PREFIX + "text", b"text")
+        heads._redis.client.lpush(PREFIX + "k", b"{broken")
+        heads._redis.client.set(PREFIX + "text", b"text")
         assert await heads.take("k", keep=False) is None
         assert await heads.take("text", keep=False) is None
         await heads.aclose()

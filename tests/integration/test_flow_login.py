@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from berlin import errors
+from support.clock import pass_time
 from support.oauth_service import GOOD, FlowService, Reply, Seen, provider, reply
 
 ANN = {"account": "ann", "password": "p\"ä\n'&="}
@@ -130,7 +130,7 @@ def jwt(until: float) -> str:
 @pytest.mark.parametrize(
     ("take", "value"),
     [
-        (', expires_in = "/until"', lambda: 0.4),
+        (', expires_in = "/until"', lambda: 40),
         ("", lambda: None),
     ],
     ids=["seconds", "jwt"],
@@ -142,7 +142,7 @@ async def test_expiry(take: str, value: object, tmp_path: Path) -> None:
         def log_in(seen: Seen) -> Reply:
             until = value()
             n = len(service.at("/login"))
-            token = jwt(time.time() + 0.4) + f"{n}" if until is None else f"t{n}"
+            token = jwt(time.time() + 40) + f"{n}" if until is None else f"t{n}"
             return reply({"token": token, "until": until})
 
         service.answers["/login"] = [log_in]
@@ -151,7 +151,7 @@ async def test_expiry(take: str, value: object, tmp_path: Path) -> None:
             for _ in range(3):
                 await berlin.ask("Hello")
             assert service.paths == ["/login", "/chat", "/chat", "/chat"]
-            await asyncio.sleep(0.45)
+            pass_time(berlin, 41)
             await berlin.ask("Hello")
         assert service.paths[4:] == ["/login", "/chat"]
     tokens = [seen.headers["token"] for seen in service.at("/chat")]
@@ -162,17 +162,17 @@ async def test_refresh(tmp_path: Path) -> None:
     """An expired token is renewed with the refresh token, each time with the latest."""
     async with FlowService() as service:
         service.answers |= {
-            "/login": [reply({"token": "t1", "refresh": "r1", "in": 0.2})],
+            "/login": [reply({"token": "t1", "refresh": "r1", "in": 20})],
             "/refresh": [
-                reply({"token": "t2", "refresh": "r2", "in": 0.2}),
-                reply({"token": "t3", "in": 0.2}),
+                reply({"token": "t2", "refresh": "r2", "in": 20}),
+                reply({"token": "t3", "in": 20}),
                 reply({"token": "t4", "in": 60}),
             ],
         }
         async with provider(tmp_path, service.url, REFRESH, **ANN) as berlin:
             for _ in range(4):
                 await berlin.ask("Hello")
-                await asyncio.sleep(0.25)
+                pass_time(berlin, 21)
     assert [seen.json for seen in service.at("/refresh")] == [{"r": "r1"}, {"r": "r2"}, {"r": "r2"}]
     assert [seen.headers["token"] for seen in service.at("/chat")] == ["t1", "t2", "t3", "t4"]
     assert len(service.at("/login")) == 1

@@ -118,7 +118,8 @@ async def test_api_key_missing(tmp_path: Path) -> None:
                 await berlin.ask("Hello")
         assert service.seen == []
     assert caught.value.message.startswith("there is no API key to log in with.")
-    assert "BERLIN_API_KEY" in caught.value.message
+    assert "(api_key=…)" in caught.value.message
+    assert "BERLIN_API_KEY" not in caught.value.message  # it is for the provider `berlin`
 
 
 @pytest.mark.parametrize("auth", [IN_HEADER, BASIC])

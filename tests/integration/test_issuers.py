@@ -23,7 +23,6 @@ from berlin.config.tables.issuers import IssuerConfig
 from berlin.config.tables.limits import LimitsConfig
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.issuers.jwks import ASK_EVERY_S, MAX_KEYS
-from berlin.gateway.access.issuers.tokens import Issuers
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.catalog import Catalog, Service
@@ -98,12 +97,14 @@ async def guarded(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[Issuer,
     async with TestServer(app) as server:
         issuer.url = str(server.make_url("")).rstrip("/")
         table = IssuerConfig(issuer=issuer.url, audience="berlin", **options)
-        issuers = Issuers({"company": table})
-        for _, _, keys in issuers._issuers.values():
+        guard = Guard(KeyReader(tmp_path / "keys.sqlite"))
+        guard.use_issuers({"company": table})
+        assert guard.issuers is not None
+        for _, _, keys in guard.issuers._issuers.values():
             keys._clock = clock
         gateway = Gateway(
             Catalog([Service("s", ScriptedProvider(), ["m1", "m2"])]),
-            Guard(KeyReader(tmp_path / "keys.sqlite"), issuers=issuers),
+            guard,
             limiter=Limiter(LimitsConfig(users={"bob": ("1 requests/minute",)})),
         )
         async with serve(gateway=gateway) as at:

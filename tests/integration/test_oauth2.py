@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import traceback
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from berlin import errors
+from support.clock import pass_time
 from support.oauth_service import (
     FlowService,
     OAuthService,
@@ -125,14 +125,14 @@ async def test_wrong_password(tmp_path: Path) -> None:
 
 async def test_refresh_token_that_rotates(tmp_path: Path) -> None:
     """Each refresh token is used once, the newest each time, and nobody is logged out."""
-    async with OAuthService(rotate=True, lifetime=0.3) as service:
+    async with OAuthService(rotate=True, lifetime=30) as service:
         service.refreshes.add("from elsewhere")
         async with provider(
             tmp_path, service.url, auth("refresh_token"), refresh_token="from elsewhere"
         ) as berlin:
             for _ in range(3):
                 assert (await berlin.ask("Hello")).text == "good"
-                await asyncio.sleep(0.32)
+                pass_time(berlin, 31)
     assert service.violations == []
     sent = [seen.form["refresh_token"] for seen in service.at("/token")]
     assert sent == ["from elsewhere", "refresh-1", "refresh-2"]

@@ -10,6 +10,7 @@ import pytest
 
 from berlin import Berlin, Timeouts, errors
 from support import proxies, tls_service
+from support.ports import free_port
 from support.proxies import RunningProxy
 from support.tls_service import ACCOUNT, ANSWER, PASSWORD, OwnAuthority, TinyService
 
@@ -300,7 +301,7 @@ async def test_h44_a_proxy_that_is_down_before_an_http_service(
     http_service: TinyService, scheme: str
 ) -> None:
     """A dead proxy is a ProxyError that names host and port, and the service is not asked."""
-    address = f"127.0.0.1:{proxies.free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     url = f"{scheme}://{PROXY_ACCOUNT}:{PROXY_PASSWORD}@{address}"
     error = await failure(berlin(http_service, url))
     assert type(error) is errors.ProxyError
@@ -314,7 +315,7 @@ async def test_h44_a_proxy_that_is_down_before_an_https_service(
     https_service: TinyService, authority: OwnAuthority, scheme: str
 ) -> None:
     """The same holds for an https service; there is no way around the proxy."""
-    address = f"127.0.0.1:{proxies.free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     url = f"{scheme}://{PROXY_ACCOUNT}:{PROXY_PASSWORD}@{address}"
     error = await failure(berlin(https_service, url, authority))
     assert type(error) is errors.ProxyError

@@ -311,7 +311,7 @@ async def test_cancelled_in_a_pause(tmp_path: Path) -> None:
     scripts = (given({"id": 1}), given({"state": "queued"}))
     async with no_new_tasks(), scripted(tmp_path, recipe, *scripts) as (server, berlin):
         asking = asyncio.create_task(tell(berlin))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while len(server.requests) < 2:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)  # the answer is read: the pause has begun
@@ -329,7 +329,7 @@ async def test_cancelled_in_a_step(tmp_path: Path) -> None:
     script = (Send(head("200 OK", "Content-Length: 100") + b"{"), Hang())
     async with scripted(tmp_path, recipe, script) as (server, berlin):
         asking = asyncio.create_task(tell(berlin))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not server.requests:
                 await asyncio.sleep(0.01)
         asking.cancel()

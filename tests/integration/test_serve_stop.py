@@ -23,7 +23,8 @@ M1 = "models = ['m1']\nmodel = 'm1'"
 async def test_streams_of_all_faces_end(number: signal.Signals, tmp_path: Path) -> None:
     """Ready no more, no new work on any face, and each open answer comes to its end; exit 0."""
     cli = Cli(tmp_path)
-    async with ChatService(["first", 1.5, "last"]) as one:
+    go_on = asyncio.Event()
+    async with ChatService(["first", go_on, "last"]) as one:
         cli.configure("[server]\ngrace_s = 20\n" + house(one.url, M1))
         await add_account(cli)
         async with serving(cli) as (process, at):
@@ -46,6 +47,7 @@ async def test_streams_of_all_faces_end(number: signal.Signals, tmp_path: Path) 
                 assert refused.status == 503
                 assert refused.headers["Retry-After"] == "1"
                 assert refused.message == "the service is stopping; try again"
+            go_on.set()
             for got, dialect in zip(await asyncio.gather(*asking), WITH_KEYS, strict=True):
                 assert (got.status, got.text) == (200, "firstlast")
                 assert dialect.is_whole(got.data)
@@ -93,7 +95,8 @@ async def test_whole_answers_are_let_end_and_cut_like_streams(tmp_path: Path) ->
 async def test_second_signal_changes_nothing(tmp_path: Path) -> None:
     """Who is impatient does not break what may still end."""
     cli = Cli(tmp_path)
-    async with ChatService(["first", 1.0, "last"]) as one:
+    go_on = asyncio.Event()
+    async with ChatService(["first", go_on, "last"]) as one:
         cli.configure("[server]\ngrace_s = 20\n" + house(one.url, M1))
         async with serving(cli) as (process, at):
             asking = asyncio.create_task(at.ask(OPENAI, model="house:m1", stream=True))
@@ -101,6 +104,7 @@ async def test_second_signal_changes_nothing(tmp_path: Path) -> None:
             process.terminate()
             await hears(process, "berlin: stopping")
             process.terminate()
+            go_on.set()
             assert (await asking).text == "firstlast"
             assert await ended(process) == ""
 
@@ -125,7 +129,7 @@ async def test_stop_while_a_service_is_asked_for_its_models(tmp_path: Path) -> N
         recipe.write_text(recipe.read_text() + fetch)
         cli.configure(table)
         async with serving(cli) as (process, _):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while not hanging.requests:
                     await asyncio.sleep(0.01)
             assert await stopped(process) == "berlin: stopping\n"

@@ -48,7 +48,7 @@ async def _counts_up_to(session: aiohttp.ClientSession, url: str, count: int) ->
     A request is counted just after its answer.
     """
     seen: list[float] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while seen[-4:] != [count] * 4:
             seen.append(await _counted(session, url))
     return seen
@@ -62,7 +62,7 @@ def _workers(parent: int) -> set[int]:
 
 async def _until(process: asyncio.subprocess.Process, words: str) -> str:
     """Read stderr up to the line with some words."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while words not in (line := (await reader(process.stderr).readline()).decode()):
             assert line, f"it ended before it said {words!r}"
     return line
@@ -74,7 +74,8 @@ async def test_life_of_two_workers(tmp_path: Path) -> None:
     temporary.mkdir()
     cli = Cli(tmp_path).configure("[server]\nworkers = 2\n")
     cli.environ |= {"TMPDIR": str(temporary)}
-    chats = ChatService(["first", 1.0, "last"])
+    go_on = asyncio.Event()
+    chats = ChatService(["first", go_on, "last"])
     async with chats as slow, cli.serve() as (process, url), _fresh() as session:
         for _ in range(12):
             assert (await ask(session, url, model="guide"))[0] == 200
@@ -93,11 +94,8 @@ async def test_life_of_two_workers(tmp_path: Path) -> None:
         fresh = "[server]\nworkers = 2\n[aliases]\nfresh = 'guide'\n"
         cli.configure(fresh + house(slow.url, "models = ['m1']\nmodel = 'm1'"))
         await _until(process, "config.loaded workers=2")
-        for _ in range(100):
-            answers = [(await ask(session, url, model="fresh"))[0] for _ in range(8)]
-            if set(answers) == {200}:
-                break
-        assert set(answers) == {200}
+        answers = [(await ask(session, url, model="fresh"))[0] for _ in range(8)]
+        assert set(answers) == {200}  # whichever worker is asked
         cli.configure("[server\n")
         process.send_signal(signal.SIGHUP)
         await _until(process, "config.kept")
@@ -110,6 +108,7 @@ async def test_life_of_two_workers(tmp_path: Path) -> None:
         # The worker that still answers refuses; no connection waits for the one that has ended.
         for _ in range(8):
             assert (await ask(session, url, model="guide"))[0] == 503
+        go_on.set()
         assert (await last)[0] == 200
         assert await rest_of(process) == (0, "berlin: stopping\n")
     assert list(temporary.iterdir()) == []
@@ -136,7 +135,7 @@ async def test_g29_rolling_restart_under_load(tmp_path: Path) -> None:
             process.send_signal(signal.SIGUSR2)
             await _until(process, "restart.began")
             await _until(process, "serving on")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while _workers(process.pid) & before:
                     await asyncio.sleep(0.05)
             done.set()
@@ -158,9 +157,9 @@ async def test_a_second_gateway_on_the_port(tmp_path: Path) -> None:
         assert f"cannot listen on 127.0.0.1:{port}" in refused.err
         assert refused.err.count("\n") == 1
         process.kill()  # and workers do not outlive their parent
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await process.communicate()
-        async with asyncio.timeout(20), _fresh() as session:
+        async with asyncio.timeout(30), _fresh() as session:
             while True:
                 try:
                     await _page(session, url + "/healthz")

@@ -20,9 +20,11 @@ from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.redis import PREFIX, RedisEngine
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.stored.sqlite import SqliteEngine
+from berlin.gateway.streaming import OpenStreams
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret, TextDelta
 from support.gateway import At, serve
+from support.responses import read_stream
 from support.token_processes import Redis, redis_server
 
 
@@ -91,11 +93,27 @@ async def test_redis_forgets_in_time(redis: Redis) -> None:
         input="Hi",
     )
     engine = RedisEngine(Secret(redis.url), 30, 10**6)
-    names = [name.decode() for name in engine._redis.scan_iter(f"{PREFIX}*")]
+    names = [name.decode() for name in engine._redis.client.scan_iter(f"{PREFIX}*")]
     assert f"{PREFIX}:{made['id']}" in names
     assert len(names) == 3
-    assert all(0 < engine._redis.ttl(name) <= 30 for name in names)
+    assert all(0 < engine._redis.client.ttl(name) <= 30 for name in names)
     engine.close()
+
+
+async def test_replicas_that_get_one_id_mix_nothing(redis: Redis) -> None:
+    """Of two responses with one id, as a service's, neither is found."""
+    engines = [RedisEngine(Secret(redis.url), 30, 10**6) for _ in range(2)]
+    body = b'{"id":"resp_1","output":[]}'
+    records = [Record("resp_1", "t", "", b'["%d"]' % n, body, ("msg_1",)) for n in range(2)]
+    engines[0].put(records[0])
+    assert engines[1].get("t", "resp_1") == records[0]
+    with pytest.raises(OSError, match="twice"):
+        engines[1].put(records[1])
+    for engine in engines:
+        assert engine.get("t", "resp_1") is None
+        assert engine.find("t", "msg_1") is None
+        assert not engine.delete("t", "resp_1")
+        engine.close()
 
 
 async def test_a_redis_that_is_gone_costs_no_answer(redis: Redis) -> None:
@@ -127,18 +145,22 @@ class SlowEngine(SqliteEngine):
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_end_waits_until_it_is_stored(stream: bool) -> None:
     """Another worker may get the follow-up: no client sees an end that is not stored yet."""
-    engine, provider = SlowEngine(), ScriptedProvider([TextDelta("Hello"), Finished()])
-    stored = StoredResponses(engine)
-    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), stored=stored)
+    engine, provider = SlowEngine(), ScriptedProvider([TextDelta("Hello"), 0.01, Finished()])
+    stored, streams = StoredResponses(engine), OpenStreams(keep_alive_s=0.01)
+    gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), stored=stored, streams=streams)
     body = {"model": "s:m1", "input": "Hi", "stream": stream}
     async with serve(gateway=gateway) as at:
         asked = asyncio.create_task(post(at, body))
         await asyncio.to_thread(engine.asked.wait, 30)
         for _ in range(50):
-            await at.session.get(at.url + "/healthz")
+            async with at.session.get(at.url + "/healthz") as answer:
+                assert answer.status == 200
         assert not asked.done()
+        assert at.gateway.streams.open.now == 1  # a stop waits for it
         engine.may.set()
-        assert b'"completed"' in await asked
+        data = await asked
+    assert b'"completed"' in data
+    assert not stream or read_stream(data), "no keep-alive is between the last event and the end"
     stored.close()
 
 

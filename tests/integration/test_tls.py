@@ -9,7 +9,8 @@ import pytest
 
 from berlin import Berlin, Timeouts, errors
 from berlin.types import Endpoint, Secret, mask_url
-from support import proxies, tls_service
+from support import tls_service
+from support.ports import free_port
 from support.tls_service import ACCOUNT, ANSWER, PASSWORD, TOKEN, OwnAuthority
 
 LIMITS = Timeouts(connect=2, first_event=3, idle=3, total=6)
@@ -282,7 +283,7 @@ def test_x20_the_proxy_password_is_masked_everywhere() -> None:
 
 async def test_x20_a_dead_proxy_is_named_without_its_password() -> None:
     """The error of a dead proxy shows its address, and `***` for who uses it."""
-    address = f"127.0.0.1:{proxies.free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     async with berlin("https://service.example", proxy=f"http://joe:proxy-pw@{address}") as b:
         with pytest.raises(errors.ProxyError) as caught:
             await b.ask("Hello")

@@ -50,7 +50,7 @@ def lines_of(reads: Iterator[bytes]) -> tuple[list[bytes], bytes]:
     """Return the whole lines that are not blank, and the rest that a framer makes of reads."""
     framer = LineFramer()
     lines = [line for read in reads for line in framer.feed(read)]
-    (rest,) = framer.finish()
+    rest = b"".join(framer.finish())
     return [line for line in lines if line.strip()], rest
 
 

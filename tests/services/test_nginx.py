@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from berlin.gateway.setup import build_gateway
 from support.chat_service import HANG, ChatService
 from support.gateway import OPENAI, At, make_key, serve
 from support.manual import code_blocks, read
+from support.ports import free_port
 
 from .support.nginx import nginx
 
@@ -71,7 +71,7 @@ async def test_streams_pass_unbuffered_and_end_with_the_client(tmp_path: Path, b
         nginx(tmp_path, block, place(at), place(at)) as client,
     ):
         answer = await post(client, at)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             read = b""
             while b"Hello" not in read:
                 read += await answer.content.readany()
@@ -101,9 +101,7 @@ async def test_clients_behind_nginx(tmp_path: Path) -> None:
 
 async def test_a_gateway_that_is_gone(tmp_path: Path) -> None:
     """Every request is answered by the other one, and none is sent twice."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        gone = f"127.0.0.1:{free.getsockname()[1]}"
+    gone = f"127.0.0.1:{free_port()}"
     async with (
         ChatService() as service,
         gateway(tmp_path / "g", service) as at,

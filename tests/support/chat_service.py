@@ -36,8 +36,8 @@ SLOW_STEP = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
 HANG: Final = object()
 """Among the pieces of an answer: nothing more comes, and the connection stays open."""
 
-# A piece is text (one NDJSON line), bytes (sent as they are), seconds to wait, HANG, or
-# ConnectionResetError to cut the connection.
+# A piece is text (one NDJSON line), bytes (sent as they are), seconds to wait, an event to wait
+# for, HANG, or ConnectionResetError to cut the connection.
 Piece: TypeAlias = str | bytes | float | object
 
 
@@ -178,13 +178,13 @@ class ChatService:
         """Refuse these tokens from now on; without any, all that were issued."""
         self._good -= set(tokens or self._good)
 
-    async def all_closed(self, within: float = 20.0) -> None:
+    async def all_closed(self, within: float = 30.0) -> None:
         """Wait until no connection is open."""
         async with asyncio.timeout(within):
             while self.open:
                 await asyncio.sleep(0.002)
 
-    async def seen(self, chats: int = 0, logins: int = 0, within: float = 20.0) -> None:
+    async def seen(self, chats: int = 0, logins: int = 0, within: float = 30.0) -> None:
         """Wait until this many requests have come in."""
         async with asyncio.timeout(within):
             while len(self.chats) < chats or len(self.logins) < logins:
@@ -292,6 +292,9 @@ class ChatService:
                 case int() | float():
                     await asyncio.sleep(piece)
                     continue
+                case asyncio.Event():
+                    await piece.wait()
+                    continue
                 case type():
                     assert request.transport is not None
                     request.transport.abort()
@@ -345,7 +348,7 @@ def allow_many_descriptors() -> None:
 
 
 @contextlib.asynccontextmanager
-async def no_new_tasks(within: float = 10.0) -> AsyncIterator[None]:
+async def no_new_tasks(within: float = 30.0) -> AsyncIterator[None]:
     """Fail if a task that began inside is still there at the end.
 
     The service's own tasks for open connections do not count, nor the gateway's for idle ones.

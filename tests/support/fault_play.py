@@ -103,7 +103,7 @@ async def play(
         outcome.requests = server.requests
         # Nothing stays open: neither after a good answer nor after an error.
         for connection in server.connections:
-            await asyncio.wait_for(connection.ended(), 5)
+            await asyncio.wait_for(connection.ended(), 20)
         return outcome
 
 

@@ -23,6 +23,7 @@ from support.fault_steps import Script, login_answer
 LOGIN_PATH = "/api/login"
 CHAT_PATH = "/api/chat/completions"
 TOKEN = "token-of-the-fault-server"
+STEP_S = 0.01
 
 
 class _Gone(Exception):
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._left = asyncio.Event()
         self._we_closed = False
 
-    async def left_by_client(self, within: float = 20.0) -> bool:
+    async def left_by_client(self, within: float = 30.0) -> bool:
         """Wait until the client closes the connection; tell whether it did."""
         try:
             async with asyncio.timeout(within):
@@ -98,12 +99,17 @@ class Connection(asyncio.Protocol):
         self._check()
 
     async def pause(self, seconds: float | None) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._gone.wait()
-        except TimeoutError:
-            return
-        raise _Gone
+        if seconds is None:
+            await self._gone.wait()
+            raise _Gone
+        # In small steps: the client's timers ring within it, however busy the machine is.
+        for _ in range(max(1, round(seconds / STEP_S))):
+            try:
+                async with asyncio.timeout(min(seconds, STEP_S)):
+                    await self._gone.wait()
+            except TimeoutError:
+                continue
+            raise _Gone
 
     async def wait_for(self, event: asyncio.Event) -> None:
         await self._first_of(event)

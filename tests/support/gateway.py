@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -27,6 +29,7 @@ from berlin.config import Settings
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KeyStore
+from berlin.gateway.answering import Head
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.server import open_server
@@ -284,7 +287,7 @@ class At:
         lines = [f"{name}: {value}" for name, value in named]
         return request_bytes("POST", dialect.path, body, *lines, *more)
 
-    async def raw(self, data: bytes, within: float = 20.0) -> bytes:
+    async def raw(self, data: bytes, within: float = 30.0) -> bytes:
         """Send bytes on a connection of its own, and return all that comes until it is closed."""
         async with self.connection() as (reader, writer):
             writer.write(data)
@@ -310,6 +313,19 @@ def request_bytes(method: str, path: str, body: bytes = b"", *lines: str) -> byt
     if body:
         head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "".join(f"{line}\r\n" for line in (*head, "")).encode("latin-1") + body
+
+
+async def silence() -> None:
+    """Pause a script until two keep-alives have been sent, however long that takes."""
+    enough, keep_alive, sent = asyncio.Event(), Head.keep_alive, itertools.count(1)
+
+    def noted(head: Head, as_comment: bool) -> bytes:
+        if next(sent) == 2:
+            enough.set()
+        return keep_alive(head, as_comment)
+
+    with patch.object(Head, "keep_alive", noted):
+        await enough.wait()
 
 
 @asynccontextmanager

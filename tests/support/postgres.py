@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from support.ports import free_port
 
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
-    "max_connections": "40",
+    "max_connections": "60",
     "shared_buffers": "16MB",
-    "listen_addresses": "127.0.0.1",
     "max_wal_senders": "0",
     "wal_level": "minimal",
 }
@@ -29,16 +27,16 @@ class Postgres:
     """A cluster in a folder, run by a user without rights.
 
     Args:
-        programs: the folder of PostgreSQL's programs.
-        folder: where the cluster is.
+        folder: where the cluster is; it is created if it is missing.
+        address: what it listens on.
     """
 
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs = programs
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self._programs = _find_programs()
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._address = address
+        folder.mkdir(exist_ok=True)
+        self.port = free_port(address)
         self._count = 0
         # PostgreSQL refuses to run as root.
         self._user = "postgres" if os.getuid() == 0 else None
@@ -48,11 +46,14 @@ class Postgres:
     def create(self) -> None:
         """Create the cluster."""
         self._run("initdb", "-U", "berlin", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
+        with (self._folder / "data" / "pg_hba.conf").open("a") as allowed:
+            allowed.write(f"host all all {self._address}/24 trust\n")
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
         options = f"-p {self.port} -k {self._folder} " + " ".join(
-            f"-c {name}={value}" for name, value in SETTINGS.items()
+            f"-c {name}={value}"
+            for name, value in {**SETTINGS, "listen_addresses": self._address}.items()
         )
         self._run("pg_ctl", "-w", "-t", "30", "-l", f"{self._folder}/log", "-o", options, "start")
 
@@ -83,13 +84,13 @@ class Postgres:
         self._count += 1
         name = f"d{os.getpid()}_{self._count}"
         self.query(f"CREATE DATABASE {name}")
-        return f"postgresql://berlin@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://berlin@{self._address}:{self.port}/{name}"
 
     def query(self, sql: str, database: str = "postgres") -> list[str]:
         """Run a statement, and return the lines of its answer."""
         database = database.rpartition("/")[2]
         words = [
-            *(str(self._programs / "psql"), "-X", "-h", "127.0.0.1", "-p", str(self.port)),
+            *(str(self._programs / "psql"), "-X", "-h", str(self._folder), "-p", str(self.port)),
             *("-U", "berlin", "-d", database, "-At", "-v", "ON_ERROR_STOP=1", "-c", sql),
         ]
         return subprocess.run(
@@ -108,22 +109,20 @@ class Postgres:
         )
 
 
-def _find_programs() -> Path | None:
+def _find_programs() -> Path:
     """Return the folder of the programs; Debian keeps them off the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")
-    here = found[-1] if found else Path(on_path).resolve() if on_path else None
-    return None if here is None else here.parent
+    if not found and on_path is None:
+        raise RuntimeError("PostgreSQL is missing: run `sh tests/system_packages.sh`")
+    return (found[-1] if found else Path(str(on_path)).resolve()).parent
 
 
 @contextmanager
 def postgres_cluster() -> Iterator[Postgres]:
     """Run a cluster, and remove it at the end."""
-    programs = _find_programs()
-    if programs is None:
-        pytest.fail("PostgreSQL is missing: run `sh tests/system_packages.sh`")
     with tempfile.TemporaryDirectory(prefix="berlin-pg-") as folder:
-        cluster = Postgres(programs, Path(folder))
+        cluster = Postgres(Path(folder))
         cluster.create()
         cluster.start()
         with cluster.ended_with_this_process():

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from support.ports import free_port
+
 START_LIMIT_S = 30.0
-ATTEMPTS = 3
 
 # Debian keeps servers in sbin, which is not on everybody's PATH.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
@@ -41,14 +42,6 @@ class RunningProxy:
         """Return the URL that a user of the proxy would write."""
         who = "" if account is None else f"{account}:{password}@"
         return f"{scheme}://{who}{self.address}"
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
@@ -104,47 +97,24 @@ def _program(name: str) -> str:
 
 @contextlib.contextmanager
 def _running(command: Callable[[int], list[str]], output: Path) -> Iterator[int]:
-    # Neither program can choose its port, so another process may be faster: then once more.
-    for attempt in range(1, ATTEMPTS + 1):
-        port = free_port()
-        with output.open("wb") as sink:
-            process = subprocess.Popen(command(port), stdout=sink, stderr=sink)
-        try:
-            if _wait_until_it_listens(process, port):
-                yield port
-                return
-        finally:
-            process.terminate()
-            process.wait(START_LIMIT_S)
-        if attempt == ATTEMPTS:
-            raise RuntimeError(f"{process.args!r} ended: {output.read_text('utf-8', 'replace')}")
+    port = free_port()
+    with output.open("wb") as sink:
+        process = subprocess.Popen(command(port), stdout=sink, stderr=sink)
+    try:
+        _wait_until_it_listens(process, port, output)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(START_LIMIT_S)
 
 
-def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> bool:
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
     ends_at = time.monotonic() + START_LIMIT_S
     while time.monotonic() < ends_at:
+        with contextlib.suppress(ConnectionRefusedError), socket.socket() as probe:
+            probe.connect((RunningProxy.host, port))
+            return
         if process.poll() is not None:
-            return False
-        if _owns(process.pid, port):
-            return True
+            raise RuntimeError(f"{process.args!r} ended: {output.read_text('utf-8', 'replace')}")
         time.sleep(0.02)
     raise RuntimeError(f"{process.args!r} does not listen on port {port}")
-
-
-def _owns(pid: int, port: int) -> bool:
-    """Tell whether this very process listens on the port.
-
-    A connection would not tell: another program may have taken the port in between, and a port
-    that nobody listens on can even connect to itself.
-    """
-    listening = {
-        f"socket:[{row[9]}]"
-        for row in map(str.split, Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
-        if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
-    }
-    held: set[str] = set()
-    with contextlib.suppress(OSError):  # it may end, or close a file, while we look
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                held.add(os.readlink(descriptor))
-    return not listening.isdisjoint(held)

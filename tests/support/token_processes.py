@@ -7,14 +7,15 @@ import contextlib
 import json
 import os
 import signal
-import socket
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from support import warm
+from support.patience import patience
+from support.ports import free_port
 from support.token_service import RECIPE, TokenService
 
 WORKER = Path(__file__).with_name("token_worker.py")
@@ -65,20 +66,20 @@ async def workers(
 class Redis:
     """A Redis server of its own; `pause`, `resume`, `stop` and `start` it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._address = address
+        self.port = free_port(address)
+        self.url = f"redis://{address}:{self.port}/0"
         self._process: Process | None = None
 
     async def start(self) -> None:
         """Start it, and wait until it answers."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._process = await asyncio.create_subprocess_exec(
-            "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-            "--appendonly", "no", "--dir", str(self._folder), stdout=asyncio.subprocess.DEVNULL,
+            "redis-server", "--port", str(self.port), "--bind", self._address,
+            "--protected-mode", "no", "--save", "", "--appendonly", "no",
+            "--dir", str(self._folder), stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         async with asyncio.timeout(READY_S):
             while not await self._answers():
@@ -106,7 +107,7 @@ class Redis:
 
     async def command(self, *words: str) -> bytes:
         """Send one command, and return the beginning of what it answers."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection(self._address, self.port)
         try:
             writer.write(" ".join(words).encode() + b"\r\n")
             return await reader.read(65536)
@@ -121,12 +122,13 @@ class Redis:
 
 
 @asynccontextmanager
-async def redis_server(folder: Path) -> AsyncIterator[Redis]:
-    """Run a Redis for the block."""
+async def redis_server(folder: Path, patience_s: float | None = 10.0) -> AsyncIterator[Redis]:
+    """Run a Redis for the block; each operation has so much time, or else the usual time."""
     redis = Redis(folder)
     await redis.start()
     try:
-        yield redis
+        with nullcontext() if patience_s is None else patience(patience_s):
+            yield redis
     finally:
         await redis.stop()
 

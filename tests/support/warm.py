@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import reduction
 
+from support.patience import patience
+
 # With those that the commands import only when they are used. Nothing of the tests: their folder is
 # not in the path of the fork server.
 PRELOADED = [
@@ -176,14 +178,6 @@ async def run(
         return Outcome(await process.wait(), out, err)
 
 
-def _wait_for_redis(seconds: float) -> None:
-    from berlin.auth.tokens import redis_store
-    from berlin.routing.shared import server
-
-    redis_store.OPERATION_TIMEOUT_S = server.OPERATION_TIMEOUT_S = seconds
-    redis_store.RedisStore.timeout_s = 2 * seconds
-
-
 def _become(
     args: Sequence[str], environ: Mapping[str, str], given: Sequence[int], program: str = ""
 ) -> None:
@@ -203,7 +197,7 @@ def _become(
         missing = [name for name in PRELOADED if name not in sys.modules]
         assert not missing, missing  # the fork server does not report what it cannot import
         if PATIENCE in environ:
-            _wait_for_redis(float(environ[PATIENCE]))
+            patience(float(environ[PATIENCE])).__enter__()  # for as long as it runs
         if program:
             exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
         else:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from berlin.auth.access import AccessToken
 from berlin.auth.attach import Attach, attachments
 from berlin.auth.contract import Flow, Person, Send
@@ -29,16 +31,31 @@ from berlin.types.masking import SHORTEST_CHARS
 _TOKEN_ONLY = frozenset({"token"})
 
 
-class Authenticator:
-    """Authenticates requests: obtains tokens, attaches them, and replaces rejected ones.
+class ServiceLogin(msgspec.Struct, frozen=True):
+    """How a service authenticates its clients.
 
-    Args:
+    Attributes:
         flow: how tokens are obtained; `None` if the service needs none.
-        credentials: the user's credentials; `None` if only a given token is used.
+        attach: how requests carry them.
         rejected_statuses: the statuses that mean that the token is no longer valid.
         variables: the environment variables that may hold the credentials, by name.
         url: the endpoint's URL, which a signature covers.
         name: the provider's name in the configuration.
+    """
+
+    flow: Flow | None
+    attach: Attach
+    rejected_statuses: tuple[int, ...] = (401,)
+    variables: Mapping[str, str] = {}
+    url: str = ""
+    name: str = ""
+
+
+class Authenticator:
+    """Authenticates requests: obtains tokens, attaches them, and replaces rejected ones.
+
+    Args:
+        credentials: the user's credentials; `None` if only a given token is used.
 
     Attributes:
         observe: called after each login, with `ok` or the code of the error.
@@ -47,23 +64,16 @@ class Authenticator:
 
     def __init__(
         self,
-        flow: Flow | None,
-        attach: Attach,
+        login: ServiceLogin,
         credentials: Credentials | None,
         source: TokenSource,
-        rejected_statuses: tuple[int, ...] = (401,),
-        variables: Mapping[str, str] | None = None,
-        url: str = "",
-        name: str = "",
     ) -> None:
-        self._url = url
+        self.login = login
         self.source = source
-        self._log_in_by = login_command(name)
-        self._variables = variables or {}
-        self.rejected_statuses = rejected_statuses
-        self._flow = flow
-        source.keeps_refresh_token = flow is not None and flow.needs_person
-        self._attachments = attachments(attach)
+        self._flow = login.flow
+        self._log_in_by = login_command(login.name)
+        source.keeps_refresh_token = login.flow is not None and login.flow.needs_person
+        self._attachments = attachments(login.attach)
         self._credentials = credentials or Credentials()
         if source.kept.given != self._credentials:
             source.kept = KeptCredentials(self._credentials)
@@ -79,7 +89,7 @@ class Authenticator:
     @property
     def names(self) -> tuple[str, ...]:
         """What clients of a gateway must not see: the service's host, and the account."""
-        parts, account = urlsplit(self._url), self.source.kept.latest.account
+        parts, account = urlsplit(self.login.url), self.source.kept.latest.account
         host = parts.hostname or ""
         # A host's name that is an ordinary word is one only in a URL, or before a port.
         hosts = (host,) if set(".:") & set(host) else (f"//{host}", f"{host}:{parts.port}")
@@ -195,7 +205,7 @@ class Authenticator:
                 request = attachment.apply(request, token)
             else:
                 values = self.session(token, attachment.names)
-                request = attachment.apply(request, token, values, self._url)
+                request = attachment.apply(request, token, values, self.login.url)
         return request
 
     def session(self, token: Secret | None, names: Iterable[str]) -> dict[str, Any]:
@@ -255,7 +265,7 @@ class Authenticator:
     async def _obtain(self, flow: Flow, send: Send) -> Grant:
         missing = [name for name in flow.needs if name not in self._credentials.names]
         if missing:
-            message = explain_missing(missing, self._variables, self._log_in_by)
+            message = explain_missing(missing, self.login.variables, self.login.name)
             raise MissingCredentialsError(f"{message}. {self.hint}" if self.hint else message)
         credentials = await self.source.kept.read()
         try:

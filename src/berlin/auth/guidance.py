@@ -23,25 +23,23 @@ def login_command(name: str) -> str:
     return "`berlin login`" if name in ("", "berlin") else f"`berlin login {name}`"
 
 
-def explain_missing(missing: list[str], known_variables: Mapping[str, str], command: str) -> str:
+def explain_missing(missing: list[str], variables: Mapping[str, str], name: str) -> str:
     """Return the message for missing credentials.
 
     Args:
-        known_variables: the environment variables that may hold them, by name.
-        command: the command that logs in.
+        variables: the environment variables that may hold them, by name.
+        name: the provider's name; see `login_command`.
     """
     if "code" in missing:
-        return f"a person has to type a one-time code first: run {command}"
-    words = " and ".join(IN_WORDS[name] for name in missing)
-    arguments = ", ".join(f"{name}=…" for name in missing)
-    if all(name in known_variables for name in missing):
-        variables = ", ".join(known_variables[name] for name in missing)
-    else:
-        named = ", ".join(f"BERLIN_{name.upper()}" for name in missing)
-        variables = f"{named}, for the provider `berlin`"
-    ways = (
-        f"as arguments ({arguments}), in the environment ({variables}), in the configuration "
-        f"file, or with {command}"
-    )
+        return f"a person has to type a one-time code first: run {login_command(name)}"
+    if name in ("", "berlin"):
+        variables = {**{key: f"BERLIN_{key.upper()}" for key in missing}, **variables}
+    ways = [f"as arguments ({', '.join(f'{key}=…' for key in missing)})"]
+    if all(key in variables for key in missing):
+        ways.append(f"in the environment ({', '.join(variables[key] for key in missing)})")
+    words = " and ".join(IN_WORDS[key] for key in missing)
     it = "it" if len(missing) == 1 else "them"
-    return f"there is no {words} to log in with. Give {it} in one of four ways: {ways}"
+    return (
+        f"there is no {words} to log in with. Give {it} {', '.join(ways)}, in the configuration "
+        f"file, or with {login_command(name)}"
+    )

@@ -81,10 +81,11 @@ def _check_operation(settings: Config) -> None:
     """Check where keys, limits and the ledger are, and the issuers."""
     from berlin.config.models.shared import open_shared
     from berlin.config.references import resolve_value
-    from berlin.gateway.access.issuers.tokens import open_issuers
+    from berlin.gateway.access.issuers.tokens import Issuers
     from berlin.ledger.open import url_of
 
-    open_issuers(settings.issuers)
+    if settings.issuers:
+        Issuers(settings.issuers)
     open_shared(settings.shared, os.environ)
     keys = resolve_value(settings.keys.store, "keys.store", os.environ)
     if keys is not None and not keys.startswith(("postgresql://", "postgres://")):

@@ -7,7 +7,7 @@ import msgspec
 from berlin.formats.contract import Format
 from berlin.formats.described.around import AroundFormat, needs_more
 from berlin.formats.described.format import MappedFormat
-from berlin.formats.dialect import DialectFormat, Habits
+from berlin.formats.dialect import DialectFormat
 from berlin.language.tables.chat import ChatMap
 
 
@@ -27,29 +27,13 @@ def build_format(
     """
     if chat.format == "described":
         return MappedFormat(chat, default_model, session, makes_ids=makes_ids)
+    known = _class_of(chat.format)
     if not needs_more(chat):
-        return _known(chat, default_model)[0]
+        return known(default_model, chat)
     # What the recipe adds goes around the format; `rename` of options stays its own.
-    plain = msgspec.structs.replace(chat, json=None, path=None)
-    inner, path = _known(plain, default_model)
-    return AroundFormat(inner, chat, path, default_model, session)
-
-
-def _known(chat: ChatMap, default_model: str) -> tuple[Format, str]:
-    """Return a built-in format and its path."""
-    rename = {ours: theirs for ours, theirs in chat.rename.items() if ours != "model"}
-    stream = chat.stream if isinstance(chat.stream, str) else "always"
-    habits = Habits(
-        stream,
-        chat.developer_role,
-        chat.tool_id_length,
-        chat.text_content,
-        chat.reasoning_back,
-        chat.cache_markers,
-    )
-    kind = _class_of(chat.format)
-    path = path_of(chat)
-    return kind(default_model, path, chat.json, rename, habits), path
+    inner = known(default_model, msgspec.structs.replace(chat, json=None, path=None))
+    around = msgspec.structs.replace(chat, path=path_of(chat))
+    return AroundFormat(inner, around, default_model, session)
 
 
 def path_of(chat: ChatMap) -> str:

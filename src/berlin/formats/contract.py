@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from berlin.errors import BerlinError
+from berlin.formats.decoding import EventDecoder
+from berlin.formats.encoding import EventEncoder
 from berlin.language.step import CompiledStep
-from berlin.types import ChatRequest, ChatResponse, HttpRequest, HttpResponse, StreamEvent
+from berlin.types import ChatRequest, ChatResponse, HttpRequest, HttpResponse
 
 Exchange: TypeAlias = Generator[HttpRequest, HttpResponse, HttpRequest]
 """The requests of one chat: yields preparing ones, takes responses, returns the chat's own."""
-
-
-class EventDecoder(Protocol):
-    """Turns the bytes of one answer into events, at any chunk boundaries."""
-
-    failure: BerlinError | None
-    """Why the answer failed, once known. The events returned before are valid."""
-
-    done: bool
-    """Whether the answer is complete, so that nothing more has to be read."""
-
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """Take the next bytes and return the events that they complete."""
-        ...
-
-    def finish(self) -> list[StreamEvent]:
-        """Take the end of the answer and return the last events."""
-        ...
-
-
-class EventEncoder(Protocol):
-    """Turns the events of one answer into bytes."""
-
-    def encode_burst(self, burst: Sequence[StreamEvent]) -> bytes:
-        """Return the bytes of events that arrived together."""
-        ...
-
-    def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the bytes of one event, with those around the answer for the first and last."""
-        ...
-
-    def encode_error(self, error: BerlinError) -> bytes:
-        """Return the bytes that tell of an error after the answer has begun."""
-        ...
-
-    def keep_alive(self) -> bytes:
-        """Return the bytes of a keep-alive; `b""` if the dialect has none."""
-        ...
 
 
 class ClientCall(msgspec.Struct, frozen=True):

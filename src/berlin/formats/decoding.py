@@ -34,31 +34,41 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from berlin.wire.framings import Framer
+from berlin.wire.around import AroundText
+from berlin.wire.framings import FRAMINGS, Framer
 from berlin.wire.json import DECODE_ERRORS, MAX_VALUES, encode_value, has_many_values
 from berlin.wire.snippet import snippet
 
 
-class DocumentDecoder(ABC):
-    """Decodes one answer; see `EventDecoder`.
+class EventDecoder(ABC):
+    """Turns the bytes of one answer into events, at any chunk boundaries.
 
     Args:
         framer: cuts the bytes into documents.
         decoder: decodes a document into what `_take` knows.
         ends: what ends a complete answer.
+        document_end: the bytes after each document, if the meaning of a text does not depend on
+            what came before it.
 
     Attributes:
-        failure: why the answer failed, once known.
+        failure: why the answer failed, once known. The events returned before are valid.
         done: whether the answer is complete; what follows is not read.
     """
 
-    def __init__(self, framer: Framer, decoder: msgspec.json.Decoder[Any], ends: Ends) -> None:
+    def __init__(
+        self,
+        framer: Framer,
+        decoder: msgspec.json.Decoder[Any],
+        ends: Ends,
+        document_end: bytes = b"",
+    ) -> None:
         self.failure: BerlinError | None = None
         self.done = False
         self._framer = framer
         self._decode_one = decoder.decode
         self._decode_lines = decoder.decode_lines
         self._ends = ends
+        self._around = AroundText(document_end)
         self._answered = False
         self._reason: FinishReason | None = None
         self._usage: Usage | None = None
@@ -72,6 +82,8 @@ class DocumentDecoder(ABC):
         """Take the next bytes and return the events that they complete."""
         if self.failure is not None or self.done:
             return []
+        if text := self._around.text(data):
+            return [TextDelta(text)]
         try:
             documents = self._framer.feed(data)
         except ProtocolError as error:
@@ -83,6 +95,8 @@ class DocumentDecoder(ABC):
             events = self._decode_large(documents)
         else:
             events = self._decode(documents)
+        only = events[0] if len(events) == 1 and self.failure is None else None
+        self._around.learn(data, documents, only.text if type(only) is TextDelta else "")
         if self.failure is None and (self._framer.done or self.done):
             self._end(events)
         return events
@@ -223,7 +237,7 @@ class DocumentDecoder(ABC):
 _PINGS = frozenset({b"ping", b"pong", b"heartbeat", b"keepalive", b"keep-alive"})
 
 
-class DialectDecoder(DocumentDecoder):
+class DialectDecoder(EventDecoder):
     """Decodes one answer of a built-in dialect; see `EventDecoder`.
 
     Text-only documents, nearly all of a stream, are decoded into a struct of the few
@@ -237,7 +251,7 @@ class DialectDecoder(DocumentDecoder):
     """
 
     def __init__(self, framer: Framer, fast: msgspec.json.Decoder[Any]) -> None:
-        super().__init__(framer, _OBJECTS, "finish_reason")
+        super().__init__(framer, _OBJECTS, "finish_reason", FRAMINGS["sse"].document_end)
         self._decode_fast = fast.decode
         self._plain: set[int] = set()
         self._repairer: JsonRepairer | None = None  # made for the first document that needs it

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import assert_never
 
-from berlin.errors import RewrittenError
+from berlin.errors import BerlinError, RewrittenError
 from berlin.formats.tokens import TokenCount
 from berlin.types import (
     ExtraDelta,
@@ -22,9 +22,9 @@ from berlin.types import (
 )
 
 
-class AnswerEncoder(ABC):
-    """Writes one answer; see `EventEncoder`. A subclass says how it writes each kind of event; what
-    it does not write is left out.
+class EventEncoder(ABC):
+    """Turns the events of one answer into bytes. A subclass says how it writes each kind of event;
+    what it does not write is left out.
     """
 
     _count: TokenCount
@@ -34,7 +34,7 @@ class AnswerEncoder(ABC):
         return b"".join(map(self.encode_event, burst))
 
     def encode_event(self, event: StreamEvent) -> bytes:
-        """Return the bytes of one event.
+        """Return the bytes of one event, with those around the answer for the first and last.
 
         Raises:
             RewrittenError: if the event replaces text that was already written.
@@ -59,6 +59,14 @@ class AnswerEncoder(ABC):
                 return b""
             case _:
                 assert_never(event)
+
+    @abstractmethod
+    def encode_error(self, error: BerlinError) -> bytes:
+        """Return the bytes that tell of an error after the answer has begun."""
+
+    @abstractmethod
+    def keep_alive(self) -> bytes:
+        """Return the bytes of a keep-alive; `b""` if the dialect has none."""
 
     @abstractmethod
     def _encode_text(self, event: TextDelta) -> bytes:

@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.client_request import decode_tool_members, make_tool
+from berlin.formats.loose import others
 from berlin.formats.table import Carrier
 from berlin.types import Extra, Tool, make_extra
 from berlin.wire.json import encode_body, loads
@@ -61,11 +62,8 @@ def _decode_tool(tool: Any, param: str, dialect: str) -> Tool:
                 raise InvalidRequestError.about(
                     f"{param}.function.parameters", "must be an object, a JSON Schema"
                 )
-            more: dict[Any, Any] = {n: v for n, v in rest.items() if n != "type" and v is not None}
-            inner: dict[Any, Any] = {
-                n: v for n, v in function.items() if n not in _FUNCTION and v is not None
-            }
-            if inner:
+            more = others(rest, ("type",))
+            if inner := others(function, _FUNCTION):
                 more["function"] = inner
             schema = encode_body(parameters).decode() if parameters else NO_PARAMETERS
             return make_tool(name, function, schema, make_extra(dialect, more))

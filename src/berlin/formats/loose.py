@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, TypeAlias
 
 from berlin.types import Usage, make_extra
@@ -60,6 +60,11 @@ def as_count(value: Any) -> int | None:
         case str() if value.isascii() and value.isdigit() and len(value) <= 15:
             return int(value)
     return None
+
+
+def others(members: Mapping[Any, Any], known: Container[str]) -> dict[str, Any]:
+    """Return the members that are neither known nor null."""
+    return {n: value for n, value in members.items() if n not in known and value is not None}
 
 
 Paths: TypeAlias = tuple[tuple[str, ...], ...]

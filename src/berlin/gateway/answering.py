@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
-from berlin.formats.contract import ClientCall, EventEncoder, Format
+from berlin.formats.contract import ClientCall, Format
 from berlin.formats.embeddings.contract import EmbeddingCall
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.responses.request import ResponsesCall
 from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
@@ -42,7 +43,7 @@ class Head:
         call: the client's request.
         target: the provider and model it names.
         visit: its record, which says who answers.
-        before_end: awaited before the last bytes of a stream are sent.
+        before_end: awaited before the client of a stream hears of its end.
     """
 
     def __init__(

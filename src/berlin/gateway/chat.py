@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from berlin.formats.contract import ClientCall, Format
 from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.limits.limiter import Limiter
-from berlin.gateway.access.limits.spending import Demand
+from berlin.gateway.access.limits.spending import Demand, Spending
 from berlin.gateway.answering import BeforeEnd, Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
@@ -226,12 +227,14 @@ class Gateway:
         visit.provider, visit.stream = service.name, call.stream
         tenant = visit.key or visit.remote
         chat = self._chat_of(request, call.request, target, whole=not call.stream)
-        head = Head(format, with_model(call, target), target, visit, before_end)
         spending = None
         if self.limiter.concerns(caller):
             spending = await self.limiter.admit(visit, caller, target, Demand.of(chat))
-        with service.open, self.streams.open, spending or _NOTHING:
-            async with service.admission.enter(tenant, shared=self.guard.is_shared):
+        ends = before_end if spending is None else partial(_end, spending, before_end)
+        head = Head(format, with_model(call, target), target, visit, ends)
+        slot = service.admission.enter(tenant, shared=self.guard.is_shared)
+        with service.open, self.streams.open:
+            async with spending or _NOTHING, slot:
                 if self.ledger is not None:
                     self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
@@ -244,11 +247,12 @@ class Gateway:
                         head,
                         lambda: {**head.headers(), **self.headers(request)},
                         visit,
+                        slot,
                         held=service.holds,
                     )
                 body = await self.streams.whole(bursts, visit, head.encode_response)
-        if before_end is not None:
-            await before_end()
+            if before_end is not None:
+                await before_end()
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json", headers=head.headers())
 
@@ -275,3 +279,9 @@ class Gateway:
             identity=identity,
             session_id=session_id,
         )
+
+
+async def _end(spending: Spending, then: BeforeEnd | None) -> None:
+    await spending.end()
+    if then is not None:
+        await then()

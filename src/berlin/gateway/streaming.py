@@ -7,12 +7,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
 from berlin.errors import BerlinError, UnavailableError
+from berlin.gateway.access.admission import Slot
 from berlin.gateway.answering import Head
 from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
@@ -78,6 +80,7 @@ class OpenStreams:
         head: Head,
         headers: Callable[[], Mapping[str, str]],
         visit: Visit,
+        slot: Slot,
         *,
         held: bool = False,
     ) -> web.StreamResponse:
@@ -92,6 +95,7 @@ class OpenStreams:
             head: the head of the answer, with the face's event encoder.
             headers: returns the headers of the response.
             visit: records the answer.
+            slot: left before the client hears of the end.
             held: whether the first event may take long, so that keep-alives are sent meanwhile.
                 After one, an error can no longer be an error status.
 
@@ -111,6 +115,7 @@ class OpenStreams:
                     raise
                 visit.error = error.with_traceback(None)  # see `App._refuse`
                 response.put(head.encoder().encode_error(broken_off(error, visit)))
+            slot.leave()
             await response.end()
             return response
         except Exception as error:
@@ -136,14 +141,16 @@ class OpenStreams:
                     visit.note(burst)
                     if encode is None:
                         encode = head.encoder().encode_burst
-                    if response.size > LONG_BYTES and type(burst[-1]) is Finished:
+                    if type(burst[-1]) is Finished and (
+                        head.before_end is not None or response.size > LONG_BYTES
+                    ):
+                        self._streams.pop(response, None)  # no keep-alive overtakes the end
                         # Some dialects repeat the whole answer at its end.
-                        response.quiet = -LOOKS
-                        data = await asyncio.to_thread(encode, burst)
+                        data = await off_loop(response.size, partial(encode, burst))
+                        if head.before_end is not None:
+                            await head.before_end()
                     else:
                         data = encode(burst)
-                    if head.before_end is not None and type(burst[-1]) is Finished:
-                        await head.before_end()
                     if data:
                         response.put(data)
                         if response.is_behind:
@@ -158,8 +165,7 @@ class OpenStreams:
             async with aclosing(bursts):
                 async for burst in bursts:
                     visit.note(burst)
-                    for event in burst:
-                        answer.add(event)
+                    answer.add_all(burst)
         return await off_loop(answer.size, lambda: encode(answer.response()))
 
     def _break_silences(self) -> bool:

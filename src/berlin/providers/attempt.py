@@ -183,7 +183,7 @@ class Attempt(NamedTuple):
         error.private = answer.body.lstrip()[:1] == b"<"
         if status in (302, 303) and self.auth.is_browser_session:
             return LoginPageError(error)
-        if status in self.auth.rejected_statuses:
+        if status in self.auth.login.rejected_statuses:
             return AuthenticationError(error.message, status=status)
         return error
 

@@ -202,8 +202,7 @@ class ChatProvider(ABC):
         folded = Accumulator()
         async with aclosing(self.bursts(request)) as bursts:
             async for burst in bursts:
-                for event in burst:
-                    folded.add(event)
+                folded.add_all(burst)
         answer = folded.response()
         return answer if response_format is None else parse_answer(answer, response_format)
 

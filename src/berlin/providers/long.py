@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from berlin.formats.contract import EventDecoder
+from berlin.formats.decoding import EventDecoder
 from berlin.providers.attempt import Body
 from berlin.providers.contract import Burst
 from berlin.types import (

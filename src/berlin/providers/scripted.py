@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from berlin.errors import BerlinError
 from berlin.providers.contract import Burst
 from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 
+Step: TypeAlias = StreamEvent | str | BerlinError | float | Callable[[], Awaitable[None]]
+
 
 class ScriptedProvider(ChatProvider):
     """Answers each request with the next script; the last one is repeated.
 
     Args:
-        *scripts: lists of events, pieces of text, errors to raise, and pauses in seconds.
+        *scripts: lists of events, pieces of text, errors to raise, pauses in seconds, and functions
+            that end a pause.
 
     Attributes:
         requests: the requests received, in order.
         closed: how many answers were abandoned before their end.
     """
 
-    def __init__(self, *scripts: Sequence[StreamEvent | str | BerlinError | float]) -> None:
+    def __init__(self, *scripts: Sequence[Step]) -> None:
         self._scripts = scripts or (["Hello", Finished()],)
         self.requests: list[ChatRequest] = []
         self.closed = 0
@@ -41,6 +45,8 @@ class ScriptedProvider(ChatProvider):
                     yield [TextDelta(step)]
                 elif isinstance(step, int | float):
                     await asyncio.sleep(step)
+                elif callable(step):
+                    await step()
                 else:
                     yield [step]
             done = True

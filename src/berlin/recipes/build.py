@@ -6,12 +6,10 @@ Separate from the recipe itself, because reading one needs no HTTP client.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from berlin._version import __version__
-from berlin.auth.authenticator import Authenticator
+from berlin.auth.authenticator import Authenticator, ServiceLogin
 from berlin.auth.callers import CallerAuthenticator, Callers
-from berlin.auth.contract import Flow
 from berlin.auth.credentials import Credentials
 from berlin.auth.tokens.registry import shared_source
 from berlin.auth.tokens.shared import SharedTokens
@@ -23,8 +21,6 @@ from berlin.transport import Sender, Transport
 from berlin.types import Endpoint, Secret, Timeouts
 
 USER_AGENT = f"berlin/{__version__}"
-
-_A = TypeVar("_A", bound=Authenticator)
 
 
 def build_provider(
@@ -50,22 +46,21 @@ def build_provider(
     who = credentials.who if credentials else ""
     fingerprint = credentials.fingerprint() if credentials else ""
     key = TokenKey(recipe.name, endpoint.url, who, fingerprint)
-    flow = _flow_of(recipe, credentials)
+    described = recipe.auth
+    anonymous = recipe.login_is_optional and not (credentials and credentials.names)
+    flow = None if anonymous else described.flow()
     if flow is None or not flow.asks:
         shared = None  # a key or a password is not a token: it is never written anywhere
-    source = shared_source(key, shared)
-    auth = _authenticator(Authenticator, flow, recipe, endpoint.url, credentials, source, name)
+    login = ServiceLogin(
+        flow, described.attach, described.rejected_statuses, recipe.environment, endpoint.url, name
+    )
+    auth = Authenticator(login, credentials, shared_source(key, shared))
     transport = record(Transport(endpoint, USER_AGENT))
     return HttpProvider(recipe.name, transport, auth, recipe.format(), timeouts), auth
 
 
 def build_callers(
-    recipe: Recipe,
-    url: str,
-    credentials: Credentials,
-    own: Authenticator,
-    shared: SharedTokens | None = None,
-    name: str = "",
+    recipe: Recipe, credentials: Credentials, own: Authenticator, shared: SharedTokens | None
 ) -> Callers:
     """Return the authenticators of the callers on whose behalf requests are sent.
 
@@ -74,47 +69,15 @@ def build_callers(
         own: the authenticator of the provider itself, which observes each login.
         shared: a token store besides this process. It is used if it forgets by itself: there may
             be very many callers.
-        name: the provider's name in the configuration, for messages.
     """
-
-    flow = recipe.auth.flow()
     shared = shared if shared is not None and shared.store.forgets else None
 
     def make(token: Secret) -> CallerAuthenticator:
         theirs = credentials.on_behalf_of(token)
         # The key covers the whole token of the caller, so two callers never share one of ours.
-        key = TokenKey(recipe.name, url, "", theirs.fingerprint())
-        source = TokenSource(key, shared)
-        made = _authenticator(CallerAuthenticator, flow, recipe, url, theirs, source, name)
+        key = TokenKey(recipe.name, own.login.url, "", theirs.fingerprint())
+        made = CallerAuthenticator(own.login, theirs, TokenSource(key, shared))
         made.observe = lambda result: own.observe(result)
         return made
 
     return Callers(make)
-
-
-def _flow_of(recipe: Recipe, credentials: Credentials | None) -> Flow | None:
-    if recipe.login_is_optional and not (credentials and credentials.names):
-        return None
-    return recipe.auth.flow()
-
-
-def _authenticator(
-    kind: type[_A],
-    flow: Flow | None,
-    recipe: Recipe,
-    url: str,
-    credentials: Credentials | None,
-    source: TokenSource,
-    name: str,
-) -> _A:
-    described = recipe.auth
-    return kind(
-        flow,
-        described.attach,
-        credentials,
-        source,
-        described.rejected_statuses,
-        recipe.environment,
-        url,
-        name,
-    )

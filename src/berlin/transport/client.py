@@ -79,7 +79,7 @@ class Transport:
                 )
                 break
             try:
-                return Response(exchange, self._endpoint)
+                return Response.of(exchange, self._endpoint)
             except BaseException:
                 exchange.leased.close()
                 raise

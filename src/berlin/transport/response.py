@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from functools import cached_property
-from typing import Any
 
 import aiohttp
 from aiohttp._cookie_helpers import parse_set_cookie_headers
 from aiohttp.connector import Connection as Leased
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from berlin.errors import BerlinError
 from berlin.transport.exchange import Exchange
@@ -28,6 +26,14 @@ class Response(Answer):
         status: the HTTP status.
     """
 
+    @staticmethod
+    def of(exchange: Exchange, endpoint: Endpoint) -> Response:
+        """Return the response of an exchange."""
+        inflater = Inflater.of(exchange.head.headers.get("Content-Encoding", ""))
+        if inflater is None:
+            return Response(exchange, endpoint)
+        return _CompressedResponse(exchange, endpoint, inflater)
+
     def __init__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         head = exchange.head
         self.status = head.code
@@ -38,7 +44,6 @@ class Response(Answer):
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
         self._leased: Leased | None = exchange.leased
-        self._inflater = Inflater.of(self._headers.get("Content-Encoding", ""))
         protocol = exchange.leased.protocol
         self._connection = protocol if isinstance(protocol, Connection) else None
         if self._connection is not None:
@@ -50,17 +55,6 @@ class Response(Answer):
         """The headers; names in lower case."""
         return {name.lower(): value for name, value in self._headers.items()}
 
-    def read(self) -> Coroutine[Any, Any, bytes]:
-        """Return the next bytes as soon as they arrive; `b""` is the end.
-
-        Raises:
-            TransportError: if the connection breaks, even in the middle of the body.
-            ProtocolError: if the body cannot be decompressed.
-        """
-        return (
-            self._read_received() if self._inflater is None else self._read_inflated(self._inflater)
-        )
-
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that it sets."""
@@ -71,7 +65,9 @@ class Response(Answer):
     def has_ended(self) -> bool:
         """Whether all has arrived and was read; without this it is known after the next read."""
         content = self._content
-        return self._inflater is None and content.exception() is None and content.at_eof()
+        if content is EMPTY_PAYLOAD:
+            return True
+        return content._eof and not content._buffer and content._exception is None
 
     def close(self) -> None:
         """Close the connection immediately, unless the response has ended."""
@@ -107,25 +103,14 @@ class Response(Answer):
             why = self._connection.exception()
             content.set_exception(why or aiohttp.ClientPayloadError("the connection was closed"))
 
-    async def _read_inflated(self, inflater: Inflater) -> bytes:
-        while True:
-            if inflater.pending:
-                # A small body can expand to a huge one: other tasks get their turn in between.
-                await asyncio.sleep(0)
-                data = inflater.more()
-            else:
-                packed = await self._read_received()
-                if not packed:
-                    inflater.finish()
-                    return b""
-                data = inflater.feed(packed)
-            if data:
-                return data
-
-    async def _read_received(self) -> bytes:
-        """Return all that has arrived, as it was sent.
+    async def read(self) -> bytes:
+        """Return all that has arrived, as soon as something has; `b""` is the end.
 
         aiohttp's reader calls six functions for each read, and two for each HTTP chunk in it.
+
+        Raises:
+            TransportError: if the connection breaks, even in the middle of the body.
+            ProtocolError: if the body cannot be decompressed.
         """
         content = self._content
         if self._broken is not None:
@@ -145,23 +130,45 @@ class Response(Answer):
                     await waiter
                 finally:
                     content._waiter = None
-            return _take(content)
         except LIBRARY_ERRORS as error:
             self._broken = translate(error, self._endpoint)
+        parts = content._buffer
         # aiohttp reports the break before it delivers the data received before it.
-        if content._buffer:
-            return _take(content)
-        raise self._broken
+        if self._broken is not None and not parts:
+            raise self._broken
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        content._cursor += len(data)
+        content._size = 0
+        if content._http_chunk_splits is not None:
+            content._http_chunk_splits.clear()
+        if content._protocol._reading_paused:
+            content._protocol.resume_reading()
+        return data
 
 
-def _take(content: StreamReader) -> bytes:
-    parts = content._buffer
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    parts.clear()
-    content._cursor += len(data)
-    content._size = 0
-    if content._http_chunk_splits is not None:
-        content._http_chunk_splits.clear()
-    if content._protocol._reading_paused:
-        content._protocol.resume_reading()
-    return data
+class _CompressedResponse(Response):
+    """A response whose body is decompressed while it is read."""
+
+    has_ended = False  # the decompressor knows the end only after it
+
+    def __init__(self, exchange: Exchange, endpoint: Endpoint, inflater: Inflater) -> None:
+        super().__init__(exchange, endpoint)
+        self._inflater = inflater
+
+    async def read(self) -> bytes:
+        """Return the next bytes; see `Response.read`."""
+        inflater = self._inflater
+        while True:
+            if inflater.pending:
+                # A small body can expand to a huge one: other tasks get their turn in between.
+                await asyncio.sleep(0)
+                data = inflater.more()
+            else:
+                packed = await super().read()
+                if not packed:
+                    inflater.finish()
+                    return b""
+                data = inflater.feed(packed)
+            if data:
+                return data

@@ -201,6 +201,18 @@ class Accumulator:
         self._started: Started | None = None
         self._extras: dict[str, list[Extra]] = {}
 
+    def add_all(self, burst: list[StreamEvent]) -> None:
+        """Take the events of a burst. Raises ProtocolError."""
+        limit = self._limit
+        for event in burst:
+            last = self._last
+            if type(event) is TextDelta and last is not None and last.kind is TextPart:
+                limit.size += EVENT_BYTES + len(event.text)
+                last.pieces.append(event.text)
+            else:
+                self.add(event)
+        limit.take(0)
+
     def add(self, event: StreamEvent) -> None:
         """Take the next event. Raises ProtocolError."""
         if type(event) is not TextReplaced:  # it takes the place of what was counted

@@ -28,9 +28,10 @@ def reply(message: str, history: list[dict[str, object]]) -> Iterator[str]:
         yield text
 
 
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
+reserved = socket.socket()  # nobody else gets the port, but a server can listen on it
+reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+reserved.bind(("127.0.0.1", 0))
+port = reserved.getsockname()[1]
 gr.ChatInterface(reply, api_name="chat").launch(
     server_name="127.0.0.1",
     server_port=port,

@@ -15,6 +15,8 @@ from pathlib import Path
 import aiohttp
 import trustme
 
+from support.ports import free_port
+
 READY_S = 20.0
 HOST = "chat.example.com"
 PROGRAM = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -32,9 +34,7 @@ async def nginx(folder: Path, block: str, *gateways: str) -> AsyncIterator[aioht
     assert PROGRAM, "nginx is missing: apt-get install nginx-light"
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
     authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(folder / "pem")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     given = iter(gateways)
     block = re.sub(r"\b[\d.]+:4114", lambda _: next(given), block)
     block = re.sub(r"\n *ssl_certificate.*", "", block)

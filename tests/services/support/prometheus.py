@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from support.ports import free_port
 
 READY_S = 60.0
 
@@ -39,9 +40,7 @@ class Prometheus:
 async def prometheus(folder: Path, config: str) -> AsyncIterator[Prometheus]:
     """Run Prometheus for the block."""
     (folder / "prometheus.yml").write_text(config)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
         *("prometheus", f"--config.file={folder}/prometheus.yml", "--log.level=error"),
         *(f"--web.listen-address={address}", f"--storage.tsdb.path={folder}/data"),

@@ -26,6 +26,7 @@ from berlin.errors import (
 )
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.contract import ClientCall
+from berlin.language.tables.chat import ChatMap
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -126,7 +127,10 @@ def written(*events: StreamEvent) -> list[dict[str, Any]]:
 
 def test_a_request_is_a_post_of_json() -> None:
     """A chat is one POST that streams, names the version, and always has a limit."""
-    for format_, path in ((CHAT, "/v1/messages"), (AnthropicMessagesFormat(path="/x"), "/x")):
+    for format_, path in (
+        (CHAT, "/v1/messages"),
+        (AnthropicMessagesFormat(chat=ChatMap(path="/x")), "/x"),
+    ):
         request = sent(format_, ChatRequest(HELLO))
         assert (request.method, request.path) == ("POST", path)
         assert request.headers == {
@@ -233,9 +237,8 @@ def test_options_by_their_names_here() -> None:
     """`stop` has another name here, defaults give way, and what nobody knows passes."""
     thinking = {"type": "enabled", "budget_tokens": 1024}
     options = {"stop": "END", "top_k": 3, "max_completion_tokens": 7, "thinking": thinking}
-    format_ = AnthropicMessagesFormat(
-        defaults={"max_tokens": 10, "top_k": 1, "temperature": 0}, rename={"seed": "x-seed"}
-    )
+    defaults = {"max_tokens": 10, "top_k": 1, "temperature": 0}
+    format_ = AnthropicMessagesFormat(chat=ChatMap(json=defaults, rename={"seed": "x-seed"}))
     document = body_of(ChatRequest(HELLO, options={**options, "seed": 5}), format_)
     expected = {
         "max_tokens": 7,

@@ -21,6 +21,7 @@ from berlin.errors import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
+from berlin.language.tables.chat import ChatMap
 from berlin.types import (
     ChatRequest,
     ChatResponse,
@@ -66,7 +67,7 @@ def asked(format_: OllamaChatFormat = CHAT, **members: Any) -> ClientCall:
 
 def test_a_request_is_a_post_of_json() -> None:
     """A chat is one POST that streams, to the path of the format."""
-    for format_, path in ((CHAT, "/api/chat"), (OllamaChatFormat(path="/x"), "/x")):
+    for format_, path in ((CHAT, "/api/chat"), (OllamaChatFormat(chat=ChatMap(path="/x")), "/x")):
         with pytest.raises(StopIteration) as stopped:
             next(format_.encode_request(ChatRequest(HELLO)))
         request = stopped.value.value
@@ -140,13 +141,13 @@ def test_options_stand_where_this_api_wants_them() -> None:
 def test_defaults_may_be_overridden_one_by_one() -> None:
     """A request overrides the default that it names, and no other."""
     defaults = {"keep_alive": "1h", "options": {"num_ctx": 8192, "temperature": 0}}
-    format_ = OllamaChatFormat(defaults=defaults, rename={"top_k": "k"})
+    format_ = OllamaChatFormat(chat=ChatMap(json=defaults, rename={"top_k": "k"}))
     document = sent(ChatRequest(HELLO, options={"temperature": 1, "top_k": 3}), format_)
     assert document["options"] == {"num_ctx": 8192, "temperature": 1, "k": 3}
     assert document["keep_alive"] == "1h"
     assert defaults["options"] == {"num_ctx": 8192, "temperature": 0}
-    with pytest.raises(ConfigurationError, match=r"^defaults\.options "):
-        OllamaChatFormat(defaults={"options": 5})
+    with pytest.raises(ConfigurationError, match=r"^json\.options "):
+        OllamaChatFormat(chat=ChatMap(json={"options": 5}))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from berlin.errors import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.language.tables.chat import ChatMap
 from berlin.types import (
     ChatRequest,
     Finished,
@@ -74,7 +75,7 @@ A, STOP, DONE = chunk({"content": "a"}), chunk({}, "stop"), b"data: [DONE]\n\n"
 
 def test_a_request_is_a_post_of_json() -> None:
     """A chat is one POST that streams, with the model of the request or the default one."""
-    request = formats.sent(OpenAIChatFormat(path="/x"), ChatRequest(HELLO))
+    request = formats.sent(OpenAIChatFormat(chat=ChatMap(path="/x")), ChatRequest(HELLO))
     assert (request.method, request.path) == ("POST", "/x")
     assert request.headers["Accept"] == "text/event-stream"
     assert FORMAT.content_type == "text/event-stream; charset=utf-8"
@@ -115,7 +116,9 @@ def test_messages_as_this_api_writes_them() -> None:
 
 def test_options_defaults_and_names() -> None:
     """Options go over defaults, under the service's names; the protocol's own are refused."""
-    format_ = OpenAIChatFormat("m", defaults={"temperature": 0, "seed": 1}, rename={"seed": "s"})
+    format_ = OpenAIChatFormat(
+        "m", ChatMap(json={"temperature": 0, "seed": 1}, rename={"seed": "s"})
+    )
     document = sent(ChatRequest(HELLO, options={"temperature": 1, "seed": 2}), format_)
     assert (document["temperature"], document["seed"], document["s"]) == (1, 1, 2)
     for name in ("messages", "stream", "tool_choice"):

@@ -59,13 +59,13 @@ async def posted(
 
 async def status(reader: asyncio.StreamReader) -> int:
     """Return the status of an answer."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         return int((await reader.readline()).split(b" ")[1])
 
 
 async def until(condition: object) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -13,7 +13,7 @@ from berlin.routing.balance import Balance
 from berlin.routing.breaker import Breaker
 from berlin.types import ChatRequest
 from support.simulated import Phase, SimulatedService
-from support.virtual_time import run
+from support.virtual_time import virtual
 
 FOREVER = float("inf")
 
@@ -44,50 +44,38 @@ def balance(*services: Provider, **options: object) -> Balance:
     return Balance(*services, chance=random.Random(7).random, clock=clock, **options)
 
 
-def test_weights() -> None:
+@virtual
+async def test_weights() -> None:
     """A provider of three times the weight gets about three times the requests."""
-
-    async def scenario() -> None:
-        a, b = service("a"), service("b")
-        await ask(balance(a, b, weights=[3, 1], by="weight"), 400)
-        assert 2.2 < len(a.seen) / len(b.seen) < 4
-
-    run(scenario())
+    a, b = service("a"), service("b")
+    await ask(balance(a, b, weights=[3, 1], by="weight"), 400)
+    assert 2.2 < len(a.seen) / len(b.seen) < 4
 
 
-def test_the_faster_one_gets_more() -> None:
+@virtual
+async def test_the_faster_one_gets_more() -> None:
     """By latency, a provider that takes a second gets much less than one that takes a tenth."""
-
-    async def scenario() -> None:
-        fast, slow = service("fast"), service("slow", 1.0)
-        await ask(balance(fast, slow), 200)
-        assert len(fast.seen) > 4 * len(slow.seen) > 0
-
-    run(scenario())
+    fast, slow = service("fast"), service("slow", 1.0)
+    await ask(balance(fast, slow), 200)
+    assert len(fast.seen) > 4 * len(slow.seen) > 0
 
 
-def test_the_one_with_less_to_do() -> None:
+@virtual
+async def test_the_one_with_less_to_do() -> None:
     """By open requests, two equal providers get the same, whatever the chance says."""
-
-    async def scenario() -> None:
-        a, b = service("a", 5.0), service("b", 5.0)
-        await ask(balance(a, b, by="busy"), 100)
-        assert abs(len(a.seen) - len(b.seen)) <= 10
-
-    run(scenario())
+    a, b = service("a", 5.0), service("b", 5.0)
+    await ask(balance(a, b, by="busy"), 100)
+    assert abs(len(a.seen) - len(b.seen)) <= 10
 
 
-def test_a_failing_one_is_made_up_for() -> None:
+@virtual
+async def test_a_failing_one_is_made_up_for() -> None:
     """The other answers what one refuses, and the one that fails is hardly asked."""
-
-    async def scenario() -> None:
-        bad, good = service("bad", kind="down"), service("good")
-        clock = asyncio.get_running_loop().time
-        ends = await ask(balance(Breaker(bad, clock=clock), good), 100)
-        assert ends == {"NoneType": 100}
-        assert len(bad.seen) < 10
-
-    run(scenario())
+    bad, good = service("bad", kind="down"), service("good")
+    clock = asyncio.get_running_loop().time
+    ends = await ask(balance(Breaker(bad, clock=clock), good), 100)
+    assert ends == {"NoneType": 100}
+    assert len(bad.seen) < 10
 
 
 def test_weights_must_fit() -> None:

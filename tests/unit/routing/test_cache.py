@@ -25,7 +25,7 @@ from berlin.types import (
     Usage,
     UsageReport,
 )
-from support.virtual_time import run
+from support.virtual_time import virtual
 
 REQUEST = ChatRequest.of("Hello", temperature=0.5)
 SCRIPT = ["Hel", "lo", UsageReport(Usage(1, 2)), Finished()]
@@ -36,34 +36,28 @@ async def ask(provider: Cache, request: ChatRequest = REQUEST) -> list[list[Stre
     return [burst async for burst in provider.bursts(request)]
 
 
-def test_it_is_played_again_as_it_came() -> None:
+@virtual
+async def test_it_is_played_again_as_it_came() -> None:
     """The second answer is the first one, piece by piece; it says how old it is."""
-
-    async def scenario() -> None:
-        inner = ScriptedProvider(SCRIPT)
-        provider = Cache(inner, MemoryAnswers(asyncio.get_running_loop().time))
-        first = await ask(provider)
-        await asyncio.sleep(60)
-        second = await ask(provider)
-        assert second[0] == [Started(attempts=0, age_s=60), TextDelta("Hel")]
-        assert second[1:] == first[1:]
-        assert len(inner.requests) == 1
-
-    run(scenario())
+    inner = ScriptedProvider(SCRIPT)
+    provider = Cache(inner, MemoryAnswers(asyncio.get_running_loop().time))
+    first = await ask(provider)
+    await asyncio.sleep(60)
+    second = await ask(provider)
+    assert second[0] == [Started(attempts=0, age_s=60), TextDelta("Hel")]
+    assert second[1:] == first[1:]
+    assert len(inner.requests) == 1
 
 
-def test_it_grows_old() -> None:
+@virtual
+async def test_it_grows_old() -> None:
     """After its time an answer is asked for anew."""
-
-    async def scenario() -> None:
-        inner = ScriptedProvider(SCRIPT)
-        provider = Cache(inner, MemoryAnswers(asyncio.get_running_loop().time, keep_s=60))
-        await ask(provider)
-        await asyncio.sleep(60)
-        await ask(provider)
-        assert len(inner.requests) == 2
-
-    run(scenario())
+    inner = ScriptedProvider(SCRIPT)
+    provider = Cache(inner, MemoryAnswers(asyncio.get_running_loop().time, keep_s=60))
+    await ask(provider)
+    await asyncio.sleep(60)
+    await ask(provider)
+    assert len(inner.requests) == 2
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def test_every_name_has_its_framing() -> None:
 @pytest.mark.parametrize("body", [b"", b" \n", b"\xef\xbb\xbf"])
 def test_an_empty_answer(body: bytes) -> None:
     """An answer of white space is empty."""
-    assert recognise(body).is_empty
+    looks = recognise(body)
+    assert (looks.framing, looks.is_page) == (None, False)
 
 
 @pytest.mark.parametrize("body", [b"<!DOCTYPE html>", b"<html>", b'<?xml version="1.0"?><html>'])

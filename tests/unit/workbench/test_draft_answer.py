@@ -152,8 +152,18 @@ SAMPLES: dict[str, tuple[bytes, dict[str, Any]]] = {
         {"framing": "json-array", "text": "/candidates/0/content/parts/0/text"},
     ),
     "lines of another form": (
-        lines({"session": "s-1", "queue": 3}, *({"t": piece} for piece in PIECES), {"cost": 2}),
-        {"framing": "ndjson", "text": "/t", "others": "skip"},
+        lines(
+            {"session": "s-1", "queue": 3},
+            *({"t": piece} for piece in PIECES),
+            {"cost": 2, "usage": {"in": 3, "out": 9}},
+        ),
+        {
+            "framing": "ndjson",
+            "text": "/t",
+            "others": "skip",
+            "input_tokens": "/usage/in",
+            "output_tokens": "/usage/out",
+        },
     ),
     "text": (TEXT.encode(), {"framing": "text"}),
 }

@@ -21,12 +21,18 @@ def save_private(path: Path, data: bytes) -> None:
     make_private_folder(path.parent)
     if path.is_symlink():
         raise PermissionError(f"{path} is a symbolic link; remove it")
+    replace_file(path, data)
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file atomically. Raises OSError; the previous file is still there."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, mode)
         os.replace(temporary, path)  # same folder: atomic
     except BaseException:
         with contextlib.suppress(OSError):

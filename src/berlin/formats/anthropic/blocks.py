@@ -9,7 +9,7 @@ import msgspec
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.anthropic.table import DIALECT
-from berlin.formats.loose import as_object, as_text
+from berlin.formats.loose import as_object, as_text, others
 from berlin.formats.opaque import Opaque, unseal
 from berlin.types import (
     Extra,
@@ -94,8 +94,7 @@ _WHOLE = frozenset({"text", "image", "document", "tool_use", "tool_result", "thi
 
 
 def _rest(members: Mapping[Any, Any]) -> Extra | None:
-    rest = {n: v for n, v in members.items() if n != "type" and v is not None}
-    return make_extra(DIALECT, rest)
+    return make_extra(DIALECT, others(members, ("type",)))
 
 
 def _decode_image(source: dict[str, Any], rest: Mapping[Any, Any], param: str) -> ImagePart:
@@ -130,7 +129,7 @@ def _decode_document(block: Mapping[str, Any], source: Mapping[str, Any]) -> Par
 
 def _decode_result(id: str, block: Mapping[str, Any], param: str) -> ToolResultPart:
     content = block.get("content")
-    rest = {n: v for n, v in block.items() if n not in _RESULT and v is not None}
+    rest = others(block, _RESULT)
     is_error = block.get("is_error") is True
     if content is None or isinstance(content, str):
         if content is None:

@@ -12,7 +12,7 @@ from berlin.formats.anthropic.answer import STOP_REASONS
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.decoding import KEY, DialectDecoder
 from berlin.formats.finish import finish_reason_of
-from berlin.formats.loose import as_count, as_id, as_index, as_object, as_text
+from berlin.formats.loose import as_count, as_id, as_index, as_object, as_text, others
 from berlin.formats.tool_calls import is_object
 from berlin.types import (
     Extra,
@@ -120,7 +120,7 @@ class AnthropicDecoder(DialectDecoder):
     def _take_message(self, message: Mapping[str, Any]) -> None:
         """Take the members of a message besides its content."""
         self._take_usage(message.get("usage"))
-        more = {n: v for n, v in message.items() if n not in _MESSAGE and v is not None}
+        more = others(message, _MESSAGE)
         if not isinstance(more.get("id"), str) or not more["id"]:
             more.pop("id", None)
         if more:
@@ -135,8 +135,7 @@ class AnthropicDecoder(DialectDecoder):
             case "text" | "thinking":
                 self._open(kind, block, events)
             case "tool_use":
-                more = {n: v for n, v in block.items() if n not in _USE and v is not None}
-                extra = make_extra(DIALECT, more)
+                extra = make_extra(DIALECT, others(block, _USE))
                 id, name = as_id(block.get("id")), as_text(block.get("name"))
                 self._calls.add(events, index, id, name, "", extra)
                 self._calls.flush(events)
@@ -219,9 +218,8 @@ class AnthropicDecoder(DialectDecoder):
         for block in content if isinstance(content, list) else ():
             fields = as_object(block)
             if fields.get("type") == "tool_use":
-                more = {n: v for n, v in fields.items() if n not in _USE and v is not None}
                 id, name = as_id(fields.get("id")), as_text(fields.get("name"))
-                extra = make_extra(DIALECT, more)
+                extra = make_extra(DIALECT, others(fields, _USE))
                 self._calls.add_whole(events, id, name, _input_text(fields, "{}"), extra)
                 self._last_kind = "tool_use"
             else:
@@ -234,9 +232,7 @@ class AnthropicDecoder(DialectDecoder):
         self._take_usage(event.get("usage"))
         delta = as_object(event.get("delta"))
         self._take_stop_reason(delta)
-        more = {n: v for n, v in event.items() if n not in _EVENT and v is not None}
-        more |= {n: v for n, v in delta.items() if n not in _STOP and v is not None}
-        if more:
+        if more := others(event, _EVENT) | others(delta, _STOP):
             known = self._finish_extra.members if self._finish_extra else {}
             self._finish_extra = Extra(DIALECT, {**known, **more})
 

@@ -16,7 +16,7 @@ from berlin.formats.anthropic.answer import (
 )
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
-from berlin.formats.encoding import AnswerEncoder
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.opaque import is_state, opaque_of_call, seal
 from berlin.formats.tokens import TokenCount
 from berlin.formats.tool_calls import Arguments, is_object
@@ -42,7 +42,7 @@ _BESIDE = frozenset({"context_management"})
 _Piece: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ExtraDelta
 
 
-class AnthropicEncoder(AnswerEncoder):
+class AnthropicEncoder(EventEncoder):
     """Writes one answer as events; see `EventEncoder`.
 
     One block is open at a time. Events of another block during an incomplete tool call are held

@@ -23,7 +23,7 @@ from berlin.formats.client_request import (
     make_tool,
 )
 from berlin.formats.contract import ClientCall
-from berlin.formats.loose import as_count, as_text
+from berlin.formats.loose import as_count, as_text, others
 from berlin.types import (
     ChatRequest,
     Extra,
@@ -121,7 +121,7 @@ def _decode_message(message: Any, param: str) -> Iterator[Message]:
     role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
         raise InvalidRequestError.about(f"{param}.role", f"must be one of {', '.join(_ROLES)}")
-    extra = {n: v for n, v in message.items() if n not in ("role", "content") and v is not None}
+    extra = others(message, ("role", "content"))
     if role == "system":
         extra["role"] = "system"
     if content is None and role == "assistant":
@@ -149,8 +149,8 @@ def _decode_tool(tool: Any, param: str) -> Tool:
             # Anthropic runs it, or knows its schema.
             return Tool(as_text(tool.get("name")) or kind, hosted=True, extra=Extra(DIALECT, tool))
         case {"name": str(name), "input_schema": dict(schema)} if name:
-            more = {n: v for n, v in tool.items() if n not in _TOOL and v is not None}
-            return make_tool(name, tool, encode_body(schema).decode(), make_extra(DIALECT, more))
+            extra = make_extra(DIALECT, others(tool, _TOOL))
+            return make_tool(name, tool, encode_body(schema).decode(), extra)
     raise InvalidRequestError.about(
         param, 'must be {"name": …, "input_schema": {…}}, with a JSON Schema'
     )

@@ -8,10 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import ConfigurationError
-from berlin.formats.contract import (
-    Exchange,
-    Format,
-)
+from berlin.formats.contract import Exchange, Format
 from berlin.formats.described.plan import ChatPlan
 from berlin.language.tables.chat import ChatMap
 from berlin.language.tables.conversation import NAMES
@@ -44,7 +41,6 @@ class AroundFormat:
     """A format with a recipe around it; see `SessionFormat`. Raises ConfigurationError.
 
     Args:
-        path: the format's path, unless the recipe sets one.
         default_model: the model of requests that name none.
         session: the placeholders of the login.
     """
@@ -52,19 +48,14 @@ class AroundFormat:
     poll_s: float | None = None
 
     def __init__(
-        self,
-        inner: Format,
-        chat: ChatMap,
-        path: str,
-        default_model: str,
-        session: frozenset[str],
+        self, inner: Format, chat: ChatMap, default_model: str, session: frozenset[str]
     ) -> None:
         self._inner = inner
         # What is not about the request is the inner format's.
         self.decoder, self.describe_error = inner.decoder, inner.describe_error
         self.decode_request, self.encoder = inner.decode_request, inner.encoder
         self.encode_response, self.encode_error = inner.encode_response, inner.encode_error
-        self._plan = ChatPlan(msgspec.structs.replace(chat, path=chat.path or path), session, "")
+        self._plan = ChatPlan(chat, session, "")
         self.content_type = inner.content_type
         self.prepare, self.after = self._plan.prepare, self._plan.after
         self.chat = self._plan.chat

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from berlin.errors import ProtocolError
-from berlin.formats.decoding import DocumentDecoder
+from berlin.formats.decoding import EventDecoder
 from berlin.formats.finish import finish_reason_of
 from berlin.formats.loose import as_id, as_index, as_text, bounded_or_none, finite_or_none
 from berlin.language.tables.stream import CompiledStream, Meaning
@@ -26,7 +26,7 @@ from berlin.wire.snippet import snippet
 MAX_MESSAGES = 10_000
 
 
-class MappedDecoder(DocumentDecoder):
+class MappedDecoder(EventDecoder):
     """Decodes one answer; see `EventDecoder`."""
 
     def __init__(self, stream: CompiledStream) -> None:
@@ -37,7 +37,9 @@ class MappedDecoder(DocumentDecoder):
             framer = Prefixed(framer, described.prefix.encode())
         if stream.encoded:
             framer = DecodedFramer(framer, stream.encoded)
-        super().__init__(framer, stream.decoder, described.ends)
+        is_plain = stream.take_plain is not None and not stream.encoded
+        end = framing.document_end if is_plain else b""
+        super().__init__(framer, stream.decoder, described.ends, end)
         self._stream = stream
         self._cumulative = described.text_is == "cumulative"
         # The text passed on for each message, if the service may rewrite it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from berlin.errors import BerlinError
-from berlin.formats.encoding import AnswerEncoder
+from berlin.formats.encoding import EventEncoder
 from berlin.language.tables.stream import CompiledStream, Meaning
 from berlin.types import Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from berlin.wire.framings import FRAMINGS
@@ -14,7 +14,7 @@ from berlin.wire.json import encode_line
 from berlin.wire.pointer import set_at
 
 
-class MappedEncoder(AnswerEncoder):
+class MappedEncoder(EventEncoder):
     """Writes one answer as a `StreamMap` describes it; see `EventEncoder`."""
 
     def __init__(self, stream: CompiledStream) -> None:

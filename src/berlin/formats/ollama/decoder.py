@@ -12,7 +12,7 @@ import msgspec
 
 from berlin.errors import ProtocolError
 from berlin.formats.decoding import KEY, DialectDecoder
-from berlin.formats.loose import as_count, as_id, as_list, as_object, as_text
+from berlin.formats.loose import as_count, as_id, as_list, as_object, as_text, others
 from berlin.formats.ollama.framing import PatientLineFramer
 from berlin.formats.ollama.table import DIALECT
 from berlin.types import (
@@ -97,7 +97,7 @@ class OllamaDecoder(DialectDecoder):
         return not done or self._take_end(line)
 
     def _take_members(self, line: Mapping[str, Any], *, done: bool) -> None:
-        more = {n: v for n, v in line.items() if n not in _LINE and v is not None}
+        more = others(line, _LINE)
         of_piece = {} if done else {n: more.pop(n) for n in _OF_PIECES & more.keys()}
         for members, at in ((of_piece, "choice"), (more, "answer")):
             if members:

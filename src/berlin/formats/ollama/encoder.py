@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
-from berlin.formats.encoding import AnswerEncoder
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.ollama.table import DIALECT
 from berlin.formats.tokens import TokenCount, usage_of
 from berlin.formats.tool_calls import arguments_object
@@ -47,7 +47,7 @@ def generate_shape(text: str, **more: Any) -> dict[str, Any]:
     return {"response": text, **more}
 
 
-class OllamaEncoder(AnswerEncoder):
+class OllamaEncoder(EventEncoder):
     """Writes one answer as lines; see `EventEncoder`.
 
     Tool calls are written whole, in one line before the last one: this API has no pieces of them.

@@ -54,7 +54,7 @@ class OllamaChatFormat(DialectFormat):
     def _prepare(self) -> None:
         options = self._defaults.pop("options", {})
         if not isinstance(options, Mapping):
-            raise ConfigurationError("defaults.options must be a table of options")
+            raise ConfigurationError("json.options must be a table of options")
         self._default_options = dict(options)
 
     def encoder(self, call: ClientCall) -> OllamaEncoder:

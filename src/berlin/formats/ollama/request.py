@@ -23,6 +23,7 @@ from berlin.formats.client_request import (
 )
 from berlin.formats.contract import ClientCall
 from berlin.formats.function_tools import decode_tools
+from berlin.formats.loose import others
 from berlin.formats.ollama.table import DIALECT
 from berlin.types import (
     ChatRequest,
@@ -267,8 +268,7 @@ class _Conversation:
     def decode(self, value: Any, param: str) -> Message:
         """Return a message. Raises InvalidRequestError."""
         message = _convert(value, param)
-        more = {n: v for n, v in value.items() if n not in _MESSAGE and v is not None}
-        extra = make_extra(DIALECT, more)
+        extra = make_extra(DIALECT, others(value, _MESSAGE))
         role = _ROLES.get(message.role.lower())
         if role is None:
             shown = repr(message.role)[:40]

@@ -22,7 +22,7 @@ from berlin.formats.client_request import (
     decode_typed,
 )
 from berlin.formats.contract import ClientCall
-from berlin.formats.encoding import AnswerEncoder
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.openai.encoder import encode_error, write_usage
 from berlin.formats.openai.format import OpenAIChatFormat
 from berlin.formats.openai.table import DONE
@@ -102,7 +102,7 @@ class OpenAICompletionsFormat(OpenAIChatFormat):
         return encode_line(document)
 
 
-class CompletionsEncoder(AnswerEncoder):
+class CompletionsEncoder(EventEncoder):
     """Writes one answer as chunks of text; see `EventEncoder`. It carries only text."""
 
     def __init__(self, call: ClientCall) -> None:

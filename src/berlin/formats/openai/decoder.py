@@ -10,7 +10,7 @@ import msgspec
 from berlin.errors import ProtocolError
 from berlin.formats.decoding import KEY, DialectDecoder
 from berlin.formats.finish import is_finish_word
-from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, read_usage
+from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, others, read_usage
 from berlin.formats.openai.table import DIALECT, DONE, ONCE, REASONING
 from berlin.types import (
     Extra,
@@ -158,8 +158,7 @@ class OpenAIDecoder(DialectDecoder):
             return False
         if as_index(choice.get("index")) not in (0, None):
             return True
-        more = {n: v for n, v in choice.items() if n not in _CHOICE and v is not None}
-        if more:
+        if more := others(choice, _CHOICE):
             # Moonshot says there what an answer has cost.
             self._usage = self._usage or _read_usage(more)
             self._early.append(ExtraDelta(Extra(DIALECT, more), "choice"))
@@ -262,7 +261,7 @@ class OpenAIDecoder(DialectDecoder):
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
             arguments = encode_value(arguments).decode()
-        more = {n: v for n, v in call.items() if n not in _CALL and v is not None}
+        more = others(call, _CALL)
         name = as_text(function.get("name"))
         if call.get("type") == "custom":
             # A custom tool takes text: the hub only knows function calls.

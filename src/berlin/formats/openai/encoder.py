@@ -9,7 +9,7 @@ from typing import Any
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
-from berlin.formats.encoding import AnswerEncoder
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.opaque import TurnState, sealed_state
 from berlin.formats.openai.functions import is_older
 from berlin.formats.openai.table import DIALECT, DONE, ONCE, REASONING
@@ -37,7 +37,7 @@ _START = (
 )
 
 
-class OpenAIEncoder(AnswerEncoder):
+class OpenAIEncoder(EventEncoder):
     """Writes one answer as chunks; see `EventEncoder`."""
 
     def __init__(self, call: ClientCall) -> None:

@@ -36,7 +36,7 @@ class OpenAIChatFormat(DialectFormat):
         document: dict[str, Any] = {
             **self._defaults,
             "model": request.model or self._default_model,
-            "messages": encode_messages(request, self._habits, carrier),
+            "messages": encode_messages(request, self._chat, carrier),
             "stream": streams,
         }
         place_options(request, self._rename, document, carrier)

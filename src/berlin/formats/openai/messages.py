@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.loose import as_id, as_text
+from berlin.formats.loose import as_id, as_text, others
 from berlin.formats.opaque import Opaque, unseal
 from berlin.formats.openai.functions import with_tool_messages
 from berlin.formats.openai.table import DIALECT, REASONING
@@ -59,7 +59,7 @@ def _parse_message(n: int, message: Any) -> Message:
     if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
         raise InvalidRequestError.about(f"{here}.role", f"must be one of {known}")
-    extra = {n: v for n, v in message.items() if n not in _MESSAGE and v is not None}
+    extra = others(message, _MESSAGE)
     is_empty = role in ("assistant", "tool") and content is None
     said = () if is_empty else _parse_content(here, content)
     answered = message.get("tool_call_id")
@@ -141,8 +141,7 @@ def _text_of_thought(thought: Any) -> str:
 
 
 def _rest(members: Mapping[Any, Any]) -> Extra | None:
-    rest = {n: v for n, v in members.items() if n != "type" and v is not None}
-    return make_extra(DIALECT, rest)
+    return make_extra(DIALECT, others(members, ("type",)))
 
 
 def _parse_reasoning(message: Mapping[str, Any]) -> Iterator[Part]:
@@ -195,8 +194,8 @@ def _parse_call(here: str, call: Any) -> ToolCallPart:
                 arguments = encode_body(arguments).decode()
             id = as_id(call.get("id"))
             if (arguments is None or isinstance(arguments, str)) and id:
-                more = {n: v for n, v in call.items() if n not in _CALL and v is not None}
-                return ToolCallPart(id, name, arguments or "{}", make_extra(DIALECT, more))
+                extra = make_extra(DIALECT, others(call, _CALL))
+                return ToolCallPart(id, name, arguments or "{}", extra)
     raise InvalidRequestError.about(
         here, 'must be {"id": …, "type": "function", "function": {"name", "arguments"}}'
     )

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from berlin.errors import InvalidRequestError
-from berlin.formats.dialect import Habits
+from berlin.formats.dialect import fit_id
 from berlin.formats.function_tools import encode_tools
 from berlin.formats.openai.encoder import encode_call
 from berlin.formats.openai.functions import MARK, is_older
 from berlin.formats.openai.table import DIALECT, REASONING
 from berlin.formats.reasoning import effort_of, reasoning_of
 from berlin.formats.table import Carrier
+from berlin.language.tables.chat import ChatMap
 from berlin.types import (
     ChatRequest,
     FilePart,
@@ -60,10 +61,10 @@ def encode_asked(request: ChatRequest, carrier: Carrier) -> dict[str, Any]:
     return {**document, **carrier.own(request.extra)}
 
 
-def encode_messages(request: ChatRequest, habits: Habits, carrier: Carrier) -> list[dict[str, Any]]:
+def encode_messages(request: ChatRequest, chat: ChatMap, carrier: Carrier) -> list[dict[str, Any]]:
     """Return the messages. Raises InvalidRequestError for parts that cannot be expressed here."""
     is_own = request.extra is not None and request.extra.dialect == DIALECT
-    writer = _Writer(habits, carrier, is_own=is_own)
+    writer = _Writer(chat, carrier, is_own=is_own)
     items = [item for message in request.messages for item in writer.encode(message)]
     return items if is_own else list(_results_after_calls(items))
 
@@ -93,10 +94,10 @@ def _results_after_calls(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]
 
 
 class _Writer:
-    def __init__(self, habits: Habits, carrier: Carrier, *, is_own: bool) -> None:
-        self._habits = habits
+    def __init__(self, chat: ChatMap, carrier: Carrier, *, is_own: bool) -> None:
+        self._chat = chat
         # Whether results are split into what tools can show here, text, and what only users can.
-        self._splits = habits.text_content or not is_own
+        self._splits = chat.text_content or not is_own
         self._carrier = carrier
 
     def encode(self, message: Message) -> Iterator[dict[str, Any]]:
@@ -115,7 +116,7 @@ class _Writer:
                 content = [item for part in shown for item in self._encode_part(part)]
                 yield {"role": "user", "content": content}
             return
-        role = message.role if message.role != "developer" else self._habits.developer_role
+        role = message.role if message.role != "developer" else self._chat.developer_role
         content = self._encode_content(message.role, message.parts, as_parts=as_parts)
         item: dict[str, Any] = {"role": role, "content": content}
         for part in message.parts:
@@ -142,7 +143,7 @@ class _Writer:
         ]
         content = [item for part in said for item in self._encode_part(part)]
         if all(item.keys() == {"type", "text"} for item in content) and (
-            not as_parts or self._habits.text_content
+            not as_parts or self._chat.text_content
         ):
             return separator_of(role).join([item["text"] for item in content])
         return content
@@ -200,7 +201,7 @@ class _Writer:
         if self._is_part(part):
             return {}  # it is in the content
         own = self._carrier.own(part.extra, "reasoning.")
-        back = self._habits.reasoning_back
+        back = self._chat.reasoning_back
         if back != "any":
             kept: dict[str, Any] = {name: value for name, value in own.items() if name == back}
             if part.text and not kept:
@@ -214,19 +215,19 @@ class _Writer:
 
     def _is_part(self, part: ReasoningPart) -> bool:
         """Whether reasoning is in the content, as with Mistral."""
-        return self._habits.reasoning_back == "thinking" or (
-            "type" in extra_of(part.extra, DIALECT) and self._habits.reasoning_back == "any"
+        return self._chat.reasoning_back == "thinking" or (
+            "type" in extra_of(part.extra, DIALECT) and self._chat.reasoning_back == "any"
         )
 
     def _encode_call(self, call: ToolCallPart) -> dict[str, Any]:
         self._carrier.own(call.extra, "tool_calls.")
-        return {**encode_call(call), "id": self._habits.tool_id(call.id)}
+        return {**encode_call(call), "id": fit_id(call.id, self._chat.tool_id_length)}
 
     def _encode_result(self, result: ToolResultPart) -> dict[str, Any]:
         extra = dict(self._carrier.own(result.extra, "tool_results."))
         content: Any = result.content
         parts = [part for part in result.parts if not (self._splits and _is_shown(part))]
-        if parts and not self._habits.text_content:
+        if parts and not self._chat.text_content:
             content = [item for part in parts for item in self._encode_part(part)]
             if self._splits and all(item.keys() == {"type", "text"} for item in content):
                 content = result.content
@@ -237,7 +238,7 @@ class _Writer:
             # It marks a part: messages have none.
             marked = content if isinstance(content, list) else [{"type": "text", "text": content}]
             content = [*marked[:-1], {**marked[-1], "cache_control": marker}]
-        id = self._habits.tool_id(result.id)
+        id = fit_id(result.id, self._chat.tool_id_length)
         return {"role": "tool", "tool_call_id": id, "content": content, **extra}
 
 

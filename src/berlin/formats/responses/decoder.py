@@ -14,7 +14,7 @@ import msgspec
 from berlin.errors import ProtocolError, ServiceUnavailableError
 from berlin.formats.decoding import KEY, DialectDecoder
 from berlin.formats.finish import BROKEN_OFF
-from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, read_usage
+from berlin.formats.loose import as_id, as_index, as_list, as_object, as_text, others, read_usage
 from berlin.formats.responses.reading import (
     ItemState,
     arguments,
@@ -213,7 +213,7 @@ class ResponsesDecoder(DialectDecoder):
         if not kind:
             return
         hidden = _OF_CALL if kind in _CALLS else _OF_HEAD
-        head = {n: v for n, v in item.items() if n not in hidden and v is not None}
+        head = others(item, hidden)
         head.pop("status", None)  # as it begins; the one at its end counts
         self._items[index_of(event)] = ItemState(kind, head, item)
         match kind:
@@ -238,7 +238,7 @@ class ResponsesDecoder(DialectDecoder):
         if known is None or known.ended:
             return
         known.ended = True
-        more = {n: v for n, v in item.items() if n not in known.head and v is not None}
+        more = others(item, known.head)
         if more.get("status") == "completed" and known.kind != "reasoning":
             del more["status"]
         match known.kind:
@@ -276,7 +276,7 @@ class ResponsesDecoder(DialectDecoder):
             if known.part == (kind, n):
                 # Some services announce annotations only at the end.
                 noted = as_list(part.get("annotations"))[known.notes :]
-                more = {k: v for k, v in part.items() if k not in _OF_PART and v is not None}
+                more = others(part, _OF_PART)
                 if noted or more:
                     _add(events, "text", {**({"annotations": noted} if noted else {}), **more})
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from berlin.errors import BerlinError
 from berlin.formats.contract import ClientCall
-from berlin.formats.encoding import AnswerEncoder
+from berlin.formats.encoding import EventEncoder
 from berlin.formats.opaque import is_opaque_part
 from berlin.formats.responses.output import (
     CallItem,
@@ -51,7 +51,7 @@ Keep: TypeAlias = Callable[[str, bytes, list[dict[str, Any]]], None]
 """Takes the id of a whole response, the response as JSON, and its output items."""
 
 
-class ResponsesEncoder(AnswerEncoder):
+class ResponsesEncoder(EventEncoder):
     """Writes one answer as events; see `EventEncoder`.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Hashable
+from typing import Self
 
 from berlin.errors import OverloadedError
 from berlin.gateway.workers.slots import SharedSlots
@@ -61,8 +62,8 @@ class Admission:
         """The number of waiting requests."""
         return len(self._queue)
 
-    def enter(self, tenant: Hashable = None, *, shared: bool = False) -> _Slot:
-        """Hold a slot for the time of an `async with` block.
+    def enter(self, tenant: Hashable = None, *, shared: bool = False) -> Slot:
+        """Hold a slot for the time of an `async with` block, or until it is left.
 
         Args:
             tenant: the tenant of the request, such as the id of a key.
@@ -72,7 +73,7 @@ class Admission:
             OverloadedError: if the queue is full or the wait was too long; nothing was sent.
         """
         self._shared = shared
-        return _Slot(self, tenant)
+        return Slot(self, tenant)
 
     async def _wait(self, tenant: Hashable) -> None:
         waiter = self._queue.join(tenant)
@@ -130,15 +131,26 @@ class Admission:
         self._call_next()
 
 
-class _Slot:
+class Slot:
+    """A slot of an admission, held by one request."""
+
     def __init__(self, admission: Admission, tenant: Hashable) -> None:
         self._admission = admission
         self._tenant = tenant
+        self._is_held = False
 
-    async def __aenter__(self) -> None:
+    def leave(self) -> None:
+        """Give the slot back, if that has not happened yet."""
+        if self._is_held:
+            self._is_held = False
+            self._admission.give_back(self._tenant)
+
+    async def __aenter__(self) -> Self:
         admission, tenant = self._admission, self._tenant
         if tenant in admission._queue or not admission._try_give(tenant):
             await admission._wait(tenant)
+        self._is_held = True
+        return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._admission.give_back(self._tenant)
+        self.leave()

@@ -54,11 +54,10 @@ class Guard:
         cors_origins: origins of web pages that may send requests.
         trusted_proxies: addresses of proxies trusted to report the client's address; by default
             this machine if there are `allowed_hosts`, because then there is a proxy in front.
-        issuers: verifies tokens of identity providers, which take the place of keys.
         worker: which of several workers this process is; they count wrong keys together.
 
     Attributes:
-        issuers: the same.
+        issuers: verifies tokens of identity providers, which take the place of keys.
         accounts: the accounts that may log in.
     """
 
@@ -68,10 +67,9 @@ class Guard:
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] | None = None,
-        issuers: Issuers | None = None,
         worker: Worker | None = None,
     ) -> None:
-        self.issuers = issuers
+        self.issuers: Issuers | None = None
         self.use(allowed_hosts, cors_origins, trusted_proxies)
         self.accounts: Sized = ()
         self._keys = keys
@@ -94,9 +92,9 @@ class Guard:
         """Replace the identity providers, if they have changed. Raises ConfigurationError."""
         if tables != (self.issuers.tables if self.issuers is not None else {}):
             # PyJWT and discovery, only where there are issuers.
-            from berlin.gateway.access.issuers.tokens import open_issuers
+            from berlin.gateway.access.issuers.tokens import Issuers
 
-            self.issuers = open_issuers(tables)
+            self.issuers = Issuers(tables) if tables else None
 
     @property
     def needs_key(self) -> bool:

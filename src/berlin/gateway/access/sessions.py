@@ -51,11 +51,16 @@ class Sessions:
         self._key = key or secrets.token_bytes(32)
         self._clock = clock
 
-    def open(self, account: str) -> str:
-        """Return a new token for an account that exists."""
+    def open(self, account: str, fingerprint: bytes | None) -> str:
+        """Return a new token for an account.
+
+        Args:
+            account: its name.
+            fingerprint: what it was when its password was checked: it may have changed since.
+        """
         claims = _Claims(account, self._clock() + self._lifetime, secrets.token_bytes(12))
         data = msgspec.msgpack.encode(claims)
-        signature = self._sign(data, self._fingerprint(account) or b"")
+        signature = self._sign(data, fingerprint or b"")
         return base64.urlsafe_b64encode(signature + data).decode().rstrip("=")
 
     def account(self, token: str) -> str | None:

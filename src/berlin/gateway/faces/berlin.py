@@ -64,9 +64,9 @@ class BerlinFace:
             if not isinstance(value, str):
                 raise InvalidRequestError.about(name, "must be text")
         account = values["account"]
-        address = request[VISIT].remote
+        address, fingerprint = request[VISIT].remote, self._accounts.fingerprint(account)
         await self._logins.check(address, account, Secret(values["password"]))
-        body = self._login.answer({"token": self._sessions.open(account)}).body
+        body = self._login.answer({"token": self._sessions.open(account, fingerprint)}).body
         return web.Response(body=body, content_type="application/json")
 
     async def _chat(self, gateway: Gateway, request: web.Request) -> web.StreamResponse:

@@ -46,8 +46,8 @@ async def _embed(
     if gateway.limiter.concerns(key):
         demand = Demand(sent.input_tokens, 0)
         spending = await gateway.limiter.admit(visit, key, target, demand)
-    with service.open, gateway.streams.open, spending or nullcontext():
-        async with service.admission.enter(visit.key or visit.remote):
+    with service.open, gateway.streams.open:
+        async with spending or nullcontext(), service.admission.enter(visit.key or visit.remote):
             if gateway.ledger is not None:
                 gateway.ledger.begin(visit, target.model or service.embedder.default, sent)
             used = Usage(sent.input_tokens, estimated=True)

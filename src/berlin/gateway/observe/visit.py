@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from random import getrandbits
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -18,7 +18,6 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
-from berlin.formats.tokens import prompt_tokens
 from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
 from berlin.types import (
@@ -173,7 +172,7 @@ class Visit(msgspec.Struct, eq=False):
         self.seconds = time.perf_counter() - self.began_at
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """A request as it was sent to a provider.
 
     Attributes:
@@ -187,14 +186,6 @@ class Asked(NamedTuple):
     model: str
     request: ChatRequest | EmbeddingRequest
     entry: Entry
-
-    @property
-    def input_tokens(self) -> int:
-        """An estimate of the request's tokens."""
-        request = self.request
-        if isinstance(request, ChatRequest):
-            return prompt_tokens(request)
-        return request.input_tokens
 
 
 class Observer(Protocol):

@@ -70,7 +70,9 @@ async def serve_as_worker(
         while True:
             await reloads.wait()
             reloads.clear()
-            await reload()
+            generation = worker.board.generation  # what is read after this is at least as new
+            if await reload():
+                worker.use(generation)
 
     def drain() -> None:
         gateway.draining = True

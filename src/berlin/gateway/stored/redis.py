@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import msgspec
 
-from berlin.gateway.stored.record import Record
-from berlin.transport.redis import open_redis
+from berlin.gateway.stored.record import USED_TWICE, Record
+from berlin.routing.shared.blocking import BlockingRedis
 from berlin.types import Secret
 
 OPERATION_TIMEOUT_S = 1.0
@@ -37,8 +36,7 @@ class RedisEngine:
     def __init__(self, url: Secret, expire_s: float, max_bytes: int) -> None:
         self._expire_s = max(1, round(expire_s))
         self._max_bytes = max_bytes
-        self._redis, errors = open_redis(url, OPERATION_TIMEOUT_S, "responses.store")
-        self._errors = (errors, OSError)
+        self._redis = BlockingRedis(url, OPERATION_TIMEOUT_S, "responses.store")
 
     def put(self, record: Record) -> None:
         """Store a record; see `Engine`."""
@@ -46,19 +44,23 @@ class RedisEngine:
             raise OSError("the response is larger than all that may be stored")
         data = zlib.compress(_encode(record), 1)
 
-        def run() -> None:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.set(_name(record.tenant, record.id), data, ex=self._expire_s)
+        name = _name(record.tenant, record.id)
+
+        def run(redis: Any) -> bool:
+            with redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(name, data, ex=self._expire_s, nx=True)
                 for item in record.item_ids:
                     pipeline.set(_name(record.tenant, item), record.id, ex=self._expire_s)
-                pipeline.execute()
+                return bool(pipeline.execute()[0])
 
-        self._call(run)
+        if not self._redis.run(run):
+            self._redis.run(lambda redis: redis.set(name, b"", ex=self._expire_s))
+            raise OSError(USED_TWICE)
 
     def get(self, tenant: str, id: str) -> Record | None:
         """Return a record; see `Engine`."""
         name = _name(tenant, id)
-        data = self._call(lambda: self._redis.getex(name, ex=self._expire_s))
+        data = self._redis.run(lambda redis: redis.getex(name, ex=self._expire_s))
         if data is None:
             return None
         try:
@@ -69,7 +71,7 @@ class RedisEngine:
 
     def find(self, tenant: str, item_id: str) -> Record | None:
         """Return a record that has the item; see `Engine`."""
-        id = self._call(lambda: self._redis.get(_name(tenant, item_id)))
+        id = self._redis.run(lambda redis: redis.get(_name(tenant, item_id)))
         return self.get(tenant, id.decode("utf-8", "replace")) if id is not None else None
 
     def delete(self, tenant: str, id: str) -> bool:
@@ -79,18 +81,12 @@ class RedisEngine:
             return False
         names = [_name(tenant, id), *(_name(tenant, item) for item in record.item_ids)]
         for name in names:  # one by one: a cluster keeps them on different nodes
-            self._call(partial(self._redis.delete, name))
+            self._redis.run(methodcaller("delete", name))
         return True
 
     def close(self) -> None:
         """Close the connections."""
-        self._call(self._redis.close)
-
-    def _call(self, operation: Callable[[], Any]) -> Any:
-        try:
-            return operation()
-        except self._errors as error:
-            raise OSError(f"Redis: {type(error).__name__}: {str(error)[:100]}") from None
+        self._redis.close()
 
 
 def _name(tenant: str, id: str) -> str:

@@ -85,7 +85,12 @@ class StoredResponses:
             finally:
                 self._places.release()
 
-        return self._begin(run)
+        try:
+            return self._begin(run)
+        except OSError as error:  # it was closed meanwhile
+            self._places.release()
+            _log.warning("responses.not_stored reason=%s", error)
+            return None
 
     async def written(self, writing: Future[None] | None) -> None:
         """Wait until a response is stored, so that the worker that gets its follow-up finds it."""
@@ -161,7 +166,10 @@ class StoredResponses:
     def _begin(self, work: Callable[[Engine], _T]) -> Future[_T]:
         if self._engine is None:
             raise OSError("closed")
-        return self._thread.submit(work, self._engine)
+        try:
+            return self._thread.submit(work, self._engine)
+        except RuntimeError:
+            raise OSError("closed") from None
 
     async def _run(self, work: Callable[[Engine], _T]) -> _T:
         try:

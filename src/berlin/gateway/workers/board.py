@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _HEAD = 16  # numbers of 4 bytes: size, workers, was ready, stopping, restarts, …
-_SLOT = 2  # numbers of a slot: process id, state; behind all slots a beat of each
+_SLOT = 2  # numbers of a slot: process id, state; behind all slots two more of each
 
 
 class State(IntEnum):
@@ -57,16 +57,17 @@ class Board:
         was_ready: whether all workers were ready once.
         stopping: whether the whole gateway stops.
         restarts: how often a worker ended unexpectedly and another one took its place.
+        generation: the number of the configuration that was published last.
         numbers: what all processes see.
     """
 
-    size, workers, was_ready, stopping, restarts = map(_Number, range(5))
+    size, workers, was_ready, stopping, restarts, generation = map(_Number, range(6))
 
     def __init__(self, path: Path, workers: int = 0) -> None:
         new = not path.exists()
         size = 2 * workers if new else int.from_bytes(path.read_bytes()[:4], sys.byteorder)
         with path.open("a+b") as file:
-            file.truncate(4 * (_HEAD + (_SLOT + 1) * size))  # that of an older release has no beats
+            file.truncate(4 * (_HEAD + (_SLOT + 2) * size))  # that of an older release is shorter
             self.numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("I")
         if new:
             self.size, self.workers = size, workers
@@ -96,6 +97,14 @@ class Board:
     def beat_of(self, slot: int) -> int:
         """Return when a worker was alive last, in seconds on the monotonic clock; 0 if unknown."""
         return self.numbers[self._at(self.size) + slot]
+
+    def use(self, slot: int, generation: int) -> None:
+        """Write which configuration a worker uses."""
+        self.numbers[self._at(self.size) + self.size + slot] = generation
+
+    def used_by(self, slot: int) -> int:
+        """Return which configuration a worker uses."""
+        return self.numbers[self._at(self.size) + self.size + slot]
 
     def write(self, slot: int, pid: int, state: State) -> None:
         """Write the state of a worker."""

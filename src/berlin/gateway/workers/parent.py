@@ -75,6 +75,7 @@ class Parent:
         self._say = say
         self._check_command = check_command
         self._asked: set[int] = set()
+        self._is_loading = False
 
     def run(self, host: str, port: int) -> int:
         """Serve until a signal asks to stop, and return the exit code.
@@ -124,6 +125,9 @@ class Parent:
             children.start_due()
             children.renew_late()
             self._look_at_files(children, asked=signal.SIGHUP in asked)
+            if self._is_loading and children.are_renewed:
+                self._is_loading = False
+                _log.warning("config.loaded workers=%d", self._count)
             restart = restart or signal.SIGUSR2 in asked
             if restart and children.ready:  # otherwise as soon as they are
                 restart = False
@@ -172,7 +176,7 @@ class Parent:
         self._config = config
         publish(config, self._folder)
         children.renew()
-        _log.warning("config.loaded workers=%d", self._count)
+        self._is_loading = True
 
     def _stop(self, children: Children, board: Board) -> int:
         self._say("berlin: stopping")

@@ -51,8 +51,12 @@ class Worker:
     def report(self, state: State) -> None:
         """Tell the parent and the other workers of a state."""
         self.board.write(self.slot, os.getpid(), state)
-        with contextlib.suppress(OSError):
-            os.write(self._wake, b"s")
+        self._wake_parent()
+
+    def use(self, generation: int) -> None:
+        """Tell the parent which configuration this worker uses from now on."""
+        self.board.use(self.slot, generation)
+        self._wake_parent()
 
     async def beat_forever(self) -> None:
         """Show the parent that this worker's event loop runs."""
@@ -90,6 +94,10 @@ class Worker:
         if name not in self._circuits:
             self._circuits[name] = SharedPlace(self._path("circuit", name))
         return self._circuits[name]
+
+    def _wake_parent(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake, b"s")
 
     def _path(self, kind: str, name: str) -> Path:
         return self.folder / f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"

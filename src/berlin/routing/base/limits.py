@@ -113,10 +113,15 @@ class Limits:
         reply = await self._counters.reserve(process.reservation(), claims)
         return reply.wait_s if isinstance(reply, Refusal) else reply
 
-    def leave(self, passed: Reservation, tokens: int | None = None) -> None:
-        """Record that a request has finished, and what it cost in tokens, if that is known."""
-        self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
+    def leave(self, passed: Reservation, tokens: int | None = None) -> asyncio.Future[None] | None:
+        """Record that a request has finished, and what it cost in tokens, if that is known.
+
+        Returns:
+            what is done when other processes see it; see `Counters.settle`.
+        """
+        seen = self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
         self.change()
+        return seen
 
     def reserve(self, request: ChatRequest) -> int:
         """Return the probable cost of a request in tokens."""

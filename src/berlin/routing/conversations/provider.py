@@ -152,8 +152,7 @@ def _add(answer: Accumulator | None, burst: Burst) -> Accumulator | None:
     """Add events; return `None` if the answer is too long to be remembered. It streams on."""
     if answer is not None:
         try:
-            for event in burst:
-                answer.add(event)
+            answer.add_all(burst)
         except ProtocolError:
             return None
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, Protocol, TypeAlias
@@ -130,10 +131,16 @@ class Counters(Protocol):
         """
         ...
 
-    def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
+    def settle(
+        self, reserved: Reservation, costs: Mapping[str, int]
+    ) -> asyncio.Future[None] | None:
         """Replace reserved amounts by costs, by counter; those without a cost stay as reserved.
 
         What counts running requests is free again.
+
+        Returns:
+            what is done when other processes see it, in bounded time; `None` if they see it, if
+            there are none, or if they will not for now.
         """
         ...
 

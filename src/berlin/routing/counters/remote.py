@@ -22,12 +22,14 @@ class Owed(msgspec.Struct, frozen=True):
         at: the time of the reservation.
         counted: whether it was reserved outside of this process; `maybe` if no answer came. If not,
             the amounts are added.
+        awaited: whether the end of an answer waits until it is reported.
     """
 
     claims: tuple[Claim, ...]
     amounts: tuple[int | None, ...]
     at: float
     counted: Literal["yes", "maybe", "no"] = "yes"
+    awaited: bool = False
 
 
 class RemoteReply(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from berlin.routing.counters.contract import (
     Claim,
     Refusal,
     Reservation,
+    Running,
     settled_amounts,
 )
 from berlin.routing.counters.memory import MemoryCounters
@@ -29,6 +30,10 @@ MAX_OWED = 10_000
 PAID_TOGETHER = 1_000
 PAY_AGAIN_S = 1.0
 """The interval at which unreported usage is sent again; it is lost if this process is killed."""
+
+LOOK_AGAIN_S = (0.025, 0.075)
+"""How long a request that does not fit waits for the settlements of others, in seconds: a request
+that has just ended in another process may have cost less than it had reserved."""
 
 
 class SharedCounters:
@@ -80,6 +85,17 @@ class SharedCounters:
         shared = self._shared(claims)
         if not shared:
             return self._local.try_reserve(id, claims)
+        reply = await self._reserve(id, claims, shared)
+        for pause_s in LOOK_AGAIN_S:
+            if self._only_lasting or self._remote.rests or not _may_settle(reply):
+                break
+            await asyncio.sleep(pause_s)
+            reply = await self._reserve(id, claims, shared)
+        return reply
+
+    async def _reserve(
+        self, id: str, claims: Sequence[Claim], shared: Sequence[Claim]
+    ) -> Reservation | Refusal:
         if self._remote.rests:
             return self._reserve_alone(id, claims)
         mine = self._local.try_reserve(id, claims)
@@ -107,9 +123,11 @@ class SharedCounters:
             used = tuple([next(known) if claim in shared else alone for claim, alone in every])
         return Reservation(id, mine.claims, used, reply.at)
 
-    def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
+    def settle(
+        self, reserved: Reservation, costs: Mapping[str, int]
+    ) -> asyncio.Future[None] | None:
         """Replace reserved amounts by costs; see `Counters`."""
-        self._end(reserved, settled_amounts(reserved.claims, costs))
+        return self._end(reserved, settled_amounts(reserved.claims, costs))
 
     def undo(self, reserved: Reservation) -> None:
         """Take everything back; see `Counters`."""
@@ -144,37 +162,49 @@ class SharedCounters:
         self._owe(id, Owed(claims, (0,) * len(claims), self.now(), "maybe"))
         self._keep_up()
 
-    def _end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+    def _end(
+        self, reserved: Reservation, amounts: Sequence[int | None]
+    ) -> asyncio.Future[None] | None:
         self._local.end(reserved, amounts)
         id, claims, at = reserved.id, reserved.claims, reserved.shared_at
         if self._only_lasting:
             amounts = [a for c, a in zip(claims, amounts, strict=True) if _lasts(c)]
             claims = tuple(filter(_lasts, claims))
         if not claims:
-            return
+            return None
         if at is None:
             self._owe(id, _counted_alone(claims, amounts, self.now()))
             self._keep_up()
-            return
+            return None
         self._inside -= 1
-        self._owe(id, Owed(claims, tuple(amounts), at))
-        self._pay(id)
+        # What one process counts it sees itself.
+        awaited = not self._only_lasting and _makes_a_difference(reserved, amounts)
+        self._owe(id, Owed(claims, tuple(amounts), at, awaited=awaited))
+        return self._pay(id)
 
     def _owe(self, id: str, owed: Owed) -> None:
         if len(self._owed) < MAX_OWED:
             self._owed[id] = owed
 
-    def _pay(self, id: str) -> None:
+    def _pay(self, id: str) -> asyncio.Future[None] | None:
+        """Begin to report what a request has used; return what is done when that has ended."""
         owed = self._owed.pop(id, None)
         if owed is None:
-            return
+            return None
+        ended: asyncio.Future[None] | None = None
+        if owed.awaited:
+            with contextlib.suppress(RuntimeError):  # an answer was dropped after its loop
+                ended = asyncio.get_running_loop().create_future()
 
         def done(paid: bool) -> None:
             if not paid:
-                self._owe(id, owed)
+                self._owe(id, msgspec.structs.replace(owed, awaited=False))
                 self._keep_up()
+            if ended is not None and not ended.done():  # or its client has left
+                ended.set_result(None)
 
         self._remote.settle(id, owed, done)
+        return ended
 
     def _keep_up(self) -> None:
         keeping = self._keeping
@@ -201,6 +231,26 @@ class SharedCounters:
 
 def _lasts(claim: Claim) -> bool:
     return isinstance(claim.window, Calendar)
+
+
+def _may_settle(reply: Reservation | Refusal) -> bool:
+    """Return whether a request did not fit only because of what others have reserved."""
+    return (
+        isinstance(reply, Refusal)
+        and reply.claim.overdraw
+        and 0 <= reply.used - reply.held < reply.claim.limit
+    )
+
+
+def _makes_a_difference(reserved: Reservation, amounts: Sequence[int | None]) -> bool:
+    """Return whether the end of a request lets another one in, or keeps it out: it was running, or
+    has cost more than it had reserved, and all that was left.
+    """
+    return any(
+        isinstance(claim.window, Running)
+        or (amount is not None and amount > claim.amount and used + amount >= claim.limit)
+        for claim, used, amount in zip(reserved.claims, reserved.used, amounts, strict=True)
+    )
 
 
 def _counted_alone(claims: Sequence[Claim], amounts: Sequence[int | None], at: float) -> Owed:

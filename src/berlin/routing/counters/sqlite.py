@@ -65,9 +65,9 @@ class SqliteCounters(Resting):
 
     What waits shares one transaction, in the order in which it came. It is made in the event loop,
     because a turn to a thread costs more; a thread opens the file, and moves what was committed
-    from its log into it, because both wait for the disk. A settlement waits a moment for a
-    reservation: if this process is killed before, the reservation stays counted, as that of every
-    request that was running.
+    from its log into it, because both wait for the disk. A settlement that nobody awaits waits a
+    moment for a reservation: if this process is killed before, the reservation stays counted, as
+    that of every request that was running.
 
     Args:
         path: the file; created when it is first used, readable by its owner only.
@@ -144,9 +144,11 @@ class SqliteCounters(Resting):
             done(False)
             return
         self._waiting.append((work, lambda answer: done(answer is True)))
-        if self._timer is None:
-            with contextlib.suppress(RuntimeError):  # without a loop the next reservation takes it
-                loop = asyncio.get_running_loop()
+        with contextlib.suppress(RuntimeError):  # without a loop the next reservation takes it
+            loop = asyncio.get_running_loop()
+            if owed.awaited:
+                loop.call_soon(self._begin)
+            elif self._timer is None:
                 self._timer = loop.call_later(SETTLE_WITHIN_S, self._end_of_wait)
 
     async def beat(self, owner: str) -> bool:

@@ -69,11 +69,6 @@ class RecognisedAnswer(msgspec.Struct, frozen=True):
     read: Recognised
     is_page: bool = False
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no answer at all."""
-        return self.framing is None and not self.is_page
-
 
 def recognise(body: bytes) -> RecognisedAnswer:
     """Recognise the framing of a recorded answer, which may have been cut off."""

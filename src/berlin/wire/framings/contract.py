@@ -113,6 +113,8 @@ class Framing(msgspec.Struct, frozen=True):
         is_single: whether the whole body is one document.
         has_text_only: whether it carries text and nothing else.
         has_events: whether it is made of server-sent events, which can mark the end.
+        document_end: the bytes after which the next document begins, if they are within none; `b""`
+            if there are none, or if documents are not JSON as it was sent.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Framing(msgspec.Struct, frozen=True):
     is_single: bool = False
     has_text_only: bool = False
     has_events: bool = False
+    document_end: bytes = b""
 
     def framer(self, done_marker: bytes = b"") -> Framer:
         """Return a framer for one answer."""

@@ -315,6 +315,7 @@ EVENTS = Framing(
     keep_alive=b":\n\n",
     is_plain=True,
     has_events=True,
+    document_end=b"\n\n",
 )
 NAMED_EVENTS = msgspec.structs.replace(
     EVENTS,
@@ -332,4 +333,5 @@ TEXT_EVENTS = msgspec.structs.replace(
     new_framer=partial(SseDocuments, wrap=_with_name_as_text),
     new_writer=partial(_writer, _write_text),
     recognise=_recognise_text,
+    document_end=b"",
 )

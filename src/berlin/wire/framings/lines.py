@@ -50,7 +50,7 @@ class LineFramer:
         """Return a last line without LF; see `Framer`."""
         rest = b"".join(self._parts)
         self._parts, self._size = [], 0
-        return [rest]
+        return [rest] if rest else []
 
     def _hold(self, data: bytes) -> None:
         self._parts.append(data)
@@ -86,4 +86,5 @@ NDJSON = Framing(
     _recognise,
     keep_alive=b"\n",
     is_plain=True,
+    document_end=b"\n",
 )

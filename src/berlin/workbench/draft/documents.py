@@ -9,7 +9,8 @@ import msgspec
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.build import build_format, path_of
-from berlin.formats.contract import EventDecoder, Format
+from berlin.formats.contract import Format
+from berlin.formats.decoding import EventDecoder
 from berlin.language.tables.chat import ChatMap, FormatName
 from berlin.types import ChatResponse, TextDelta
 from berlin.types.accumulate import Accumulator
@@ -65,8 +66,7 @@ def cut_answer(answer: bytes) -> Pieces:
 def read_answer(decoder: EventDecoder, answer: bytes) -> ChatResponse:
     """Return an answer as a decoder reads it. Raises BerlinError."""
     read = Accumulator()
-    for event in (*decoder.feed(answer), *decoder.finish()):
-        read.add(event)
+    read.add_all([*decoder.feed(answer), *decoder.finish()])
     if decoder.failure is not None:
         raise decoder.failure
     return read.response()

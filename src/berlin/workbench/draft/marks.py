@@ -17,11 +17,15 @@ REASONS = (
     *("state", "done", "isend", "isfinal", "isfinished", "finished", "final", "end", "stop"),
 )
 _COUNTS = {
-    "input_tokens": ("prompttokens", "inputtokens", "prompttokencount", "prompteval", "tokensin"),
+    "input_tokens": (
+        *("prompttokens", "inputtokens", "prompttokencount", "prompteval", "tokensin", "intokens"),
+    ),
     "output_tokens": (
         *("completiontokens", "outputtokens", "candidatestokencount", "evalcount", "tokensout"),
+        "outtokens",
     ),
 }
+_OF_TOKENS = ("usage", "tokens", "tokenusage", "tokencount")
 _IDS = {
     "conversation_id": ("conversationid", "chatid", "sessionid", "threadid", "dialogid"),
     "message_id": ("messageid", "msgid", "answerid", "replyid"),
@@ -110,7 +114,9 @@ def _named(
     for row in rows:
         for place, value in row.items():
             for ours, names in table.items():
-                if type(value) in kinds and value and last_name(place).startswith(names):
+                # `{"usage": {"in": 3}}` counts tokens, too.
+                name = last_name(place) + "tokens" * (last_name(place[:-1]) in _OF_TOKENS)
+                if type(value) in kinds and value and name.startswith(names):
                     found.setdefault(ours, place)
     return found
 

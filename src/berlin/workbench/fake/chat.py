@@ -81,8 +81,7 @@ class _Chat:
         answer = Accumulator()
         async with aclosing(self._provider.bursts(call.request)) as bursts:
             async for burst in bursts:
-                for event in burst:
-                    answer.add(event)
+                answer.add_all(burst)
         body = self._format.encode_response(call, answer.response())
         return web.Response(body=body, content_type="application/json")
 

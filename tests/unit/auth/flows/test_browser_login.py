@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from berlin import errors
-from berlin.auth.authenticator import Authenticator
+from berlin.auth.authenticator import Authenticator, ServiceLogin
 from berlin.auth.credentials import Credentials
 from berlin.auth.flows.login import LoginFlow, LoginMap
 from berlin.auth.grant import Grant
@@ -248,7 +248,7 @@ def session_keeper(attach: object) -> tuple[Authenticator, TokenSource]:
     """Return what keeps a browser's session, and where."""
     source = TokenSource()
     described = msgspec.convert({**DJANGO, "attach": attach}, LoginMap)
-    return Authenticator(described.flow(), described.attach, None, source), source
+    return Authenticator(ServiceLogin(described.flow(), described.attach), None, source), source
 
 
 @pytest.mark.parametrize(

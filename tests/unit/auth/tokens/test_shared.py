@@ -88,7 +88,7 @@ async def test_error_instead_of_a_login() -> None:
 async def test_slow_store() -> None:
     """A store that does not answer in its time counts as failed."""
     store, go_on = Store(), threading.Event()
-    store.before = lambda name: go_on.wait(5) and None
+    store.before = lambda name: go_on.wait(30) and None
     try:
         assert await SharedTokens(store).load(KEY) is None
     finally:
@@ -100,7 +100,7 @@ async def test_a_process_that_stood_still(monkeypatch: pytest.MonkeyPatch) -> No
     store, go_on = Store(), threading.Event()
     store.timeout_s = 4.0
     store.records[KEY] = RECORD
-    store.before = lambda name: go_on.wait(5) and None
+    store.before = lambda name: go_on.wait(30) and None
     loop = asyncio.get_running_loop()
     now = loop.time
 
@@ -163,11 +163,11 @@ async def test_nothing_to_wait_for() -> None:
 async def test_lock_that_comes_too_late() -> None:
     """A lock that is got after nobody waits for it is given back."""
     store, go_on = Store(), threading.Event()
-    store.before = lambda name: name == "try_lock" and go_on.wait(5) and None
+    store.before = lambda name: name == "try_lock" and go_on.wait(30) and None
     async with SharedTokens(store).lock(KEY, nothing) as lease:
         assert lease is None
     go_on.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while "unlock" not in store.calls:
             await asyncio.sleep(0.01)
     assert store.holder is None

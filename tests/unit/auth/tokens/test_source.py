@@ -235,7 +235,7 @@ async def test_cancelled_before_the_login_has_begun() -> None:
     with pytest.raises(asyncio.CancelledError):
         await get_and_give_up_in_a_task(get_and_give_up)
     await turns()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         assert (await source.get(logins)).reveal().startswith("token-")
 
 
@@ -282,7 +282,7 @@ def test_two_loops_in_two_threads_share_one_login() -> None:
 
     first = threading.Thread(target=lambda: asyncio.run(wait_for_it()))
     first.start()
-    assert began.wait(5)
+    assert began.wait(30)
 
     async def join() -> None:
         waiting = asyncio.ensure_future(wait_for_it())
@@ -291,7 +291,7 @@ def test_two_loops_in_two_threads_share_one_login() -> None:
         await waiting
 
     asyncio.run(join())
-    first.join(5)
+    first.join(30)
     assert not first.is_alive()
     assert tokens == [Secret("token-1")] * 2
 
@@ -314,17 +314,17 @@ def test_a_login_whose_loop_ends_is_taken_over() -> None:
 
     first = threading.Thread(target=lambda: asyncio.run(begin_and_leave()))
     first.start()
-    assert began.wait(5)
+    assert began.wait(30)
 
     async def take_over() -> Secret:
         waiting = asyncio.ensure_future(source.get(Logins()))
         await asyncio.sleep(0.01)
         leave.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await waiting
 
     assert asyncio.run(take_over()) == Secret("token-1")
-    first.join(5)
+    first.join(30)
     assert not first.is_alive()
 
 
@@ -348,7 +348,7 @@ def test_a_login_whose_loop_was_closed_under_it_is_lost() -> None:
     loop.close()
 
     async def after() -> Secret:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await source.get(Logins())
 
     assert asyncio.run(after()) == Secret("token-1")

@@ -44,13 +44,13 @@ async def test_changes_count_at_once(door: Door) -> None:
     door.change(ann="one", bob="b")
     assert len(door.reader) == 2
     assert await door.reader.verify("ann", Secret("one"))
-    first = door.sessions.open("ann")
+    first = door.sessions.open("ann", door.reader.fingerprint("ann"))
     assert door.sessions.account(first) == "ann"
     door.change(ann="two")
     assert not await door.reader.verify("ann", Secret("one"))
     assert await door.reader.verify("ann", Secret("two"))
     assert door.sessions.account(first) is None
-    second = door.sessions.open("ann")
+    second = door.sessions.open("ann", door.reader.fingerprint("ann"))
     door.change(ann=None)
     assert door.reader.caller("ann") is None
     assert door.reader.caller("bob") is not None

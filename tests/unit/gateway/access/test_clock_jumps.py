@@ -65,10 +65,10 @@ def test_sessions_follow_the_wall_clock(jump: float) -> None:
     """A session ends when the clock says so, also if it was set; a new one lasts its full time."""
     clocks = Clocks()
     sessions = Sessions(0.5 * HOUR_S, lambda account: b"x", clock=lambda: clocks.wall)
-    before = sessions.open("ann")
+    before = sessions.open("ann", b"x")
     clocks.passes(1.0, jump)
     assert (sessions.account(before) is None) is (jump > 0)
-    after = sessions.open("ann")
+    after = sessions.open("ann", b"x")
     clocks.passes(0.5 * HOUR_S - 1)
     assert sessions.account(after) == "ann"
     clocks.passes(2.0)

@@ -54,7 +54,7 @@ class Line:
 
     async def answer(self) -> tuple[int, bytes, bytes]:
         """Read one answer: status, head and body."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = 0
             for line in head.lower().split(b"\r\n"):
@@ -88,8 +88,8 @@ async def serving(**options: Any) -> AsyncIterator[Service]:
 
 async def test_g06_a_head_that_trickles_is_given_up() -> None:
     """Byte by byte is no way around the time for a head: 408, and the connection is closed."""
+    early = moment(0.4)
     async with serving(header_timeout_s=0.5) as service, service.connect() as line:
-        early = moment(0.4)
         reading = asyncio.create_task(line.rest())
         for byte in b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 10_000:
             if reading.done():
@@ -116,33 +116,34 @@ async def test_g06_a_later_head_has_its_time_too() -> None:
         assert (await line.answer())[0] == 200
         early = moment(0.4)
         line.writer.write(b"GET / HT")
-        assert (await line.rest(5)).startswith(b"HTTP/1.1 408 ")
+        assert (await line.rest()).startswith(b"HTTP/1.1 408 ")
         assert early.is_set()
 
 
 async def test_head_in_pieces_in_time() -> None:
     """A head that comes in pieces, but in time, is a good one; so is a body after that time."""
-    async with serving(header_timeout_s=0.6) as service, service.connect() as line:
+    async with serving(header_timeout_s=1.0) as service, service.connect() as line:
         for piece in (b"POST /p HT", b"TP/1.1\r\nHost: x\r\nContent-Le", b"ngth: 4\r\n\r\nab"):
             line.writer.write(piece)
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1.0)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.2)
         line.writer.write(b"cd")
         assert (await line.answer())[2] == b"/p abcd"
 
 
 async def test_answer_may_take_longer_than_a_head() -> None:
     """The time for a head does not end a request that is being answered."""
-    async with serving(header_timeout_s=0.2) as service, service.connect() as line:
+    async with serving(header_timeout_s=0.6) as service, service.connect() as line:
         service.go.clear()
         line.writer.write(GET)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.8)
         service.go.set()
         assert (await line.answer())[0] == 200
 
 
 async def test_idle_connections_end() -> None:
     """Without a first byte the time for a head ends a connection, later that of keep-alive."""
+    early = moment(0.8)
     async with (
         serving(header_timeout_s=1.0, keepalive_timeout_s=1.2) as service,
         service.connect() as silent,
@@ -150,8 +151,7 @@ async def test_idle_connections_end() -> None:
     ):
         line.writer.write(GET)
         assert (await line.answer())[0] == 200
-        early = moment(0.8)
-        assert await silent.rest(5) == b""
+        assert await silent.rest() == b""
         assert await line.rest(10) == b""
         assert early.is_set()
 

@@ -16,7 +16,7 @@ def test_states_reach_the_socket(abstract: bool, tmp_path: Path) -> None:
     name = f"@{tmp_path}/n" if abstract else f"{tmp_path}/n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
-        manager.settimeout(5)
+        manager.settimeout(30)
         notify("READY=1", {"NOTIFY_SOCKET": name})
         assert manager.recv(100) == b"READY=1"
 

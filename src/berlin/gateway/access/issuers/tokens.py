@@ -174,12 +174,3 @@ def _texts(claims: dict[str, Any], claim: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise ValueError(f"the claim {claim} must be a list of texts")
     return tuple(value)
-
-
-def open_issuers(tables: Mapping[str, IssuerConfig]) -> Issuers | None:
-    """Return the issuers of a configuration, or `None` if it has none.
-
-    Raises:
-        ConfigurationError: if PyJWT is not installed, or an issuer's URL cannot be used.
-    """
-    return Issuers(tables) if tables else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Self
 import msgspec
 
 from berlin.config.tables.limits import MONEY_PLACES
+from berlin.errors import BerlinError
 from berlin.formats.tokens import prompt_tokens
 from berlin.gateway.access.limits.bounds import Bound
 from berlin.gateway.observe.visit import Visit
@@ -72,6 +74,8 @@ class Spending:
         self._cost = cost
         self._learn = learn
         self._sent = False
+        self._ended = False
+        self._seen: asyncio.Future[None] | None = None
 
     def watch(self, bursts: Bursts) -> Bursts:
         """Return the answer, whose cost is settled at its end."""
@@ -94,17 +98,30 @@ class Spending:
                     _log.warning("limit.no_price request=%s", self._reserved.id)
                 else:
                     costs[bound.counter] = int(money.scaleb(MONEY_PLACES))
-        self._counters.settle(self._reserved, costs)
+        self._seen = self._counters.settle(self._reserved, costs)
 
-    def __enter__(self) -> Self:
+    async def end(self) -> None:
+        """Settle what an answer has cost, before its client hears of its end.
+
+        Another worker may get the client's next request: it waits until all see the cost.
+        """
+        if (seen := self._end(None)) is not None:
+            await seen
+
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        """Take the reservation back if nothing was sent."""
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Take the reservation back if nothing was sent; a client that is there waits for that."""
         if not self._sent:
             self._counters.undo(self._reserved)
+        elif self._seen is not None and (kind is None or issubclass(kind, BerlinError)):
+            await self._seen
 
-    def _end(self, how: BaseException | None) -> None:
+    def _end(self, how: BaseException | None) -> asyncio.Future[None] | None:
+        if self._ended:
+            return self._seen
+        self._ended = True
         visit = self._visit
         usage = usage_with(
             visit.usage, self._demand.input_tokens, visit.text_chars, whole=how is None
@@ -114,3 +131,4 @@ class Spending:
         self.settle(usage)
         if how is None:
             self._learn(usage)
+        return self._seen
