@@ -36,7 +36,7 @@ from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import PREFIX, SharedRedis
 from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
-from support.clock import Clock
+from support.clock import Clock, zone_at_noon
 from support.gateway import OPENAI, make_key, serve
 from support.token_processes import Redis, redis_server
 
@@ -355,7 +355,7 @@ def counters(redis: SharedRedis, owner: str) -> SharedCounters:
 async def test_R10_A15_a_budget_of_all_replicas(redis: Redis) -> None:
     """At the end of a budget one more request passes, of all that ask at once everywhere; a cost
     is settled once; what a killed process had reserved stays counted, but blocks nobody."""
-    month = Calendar("month", "Europe/Berlin")
+    month = Calendar("month", zone_at_noon())
     async with shared(redis) as one, shared(redis) as two:
         first, second = counters(one, "first"), counters(two, "second")
         claim = Claim("money", month, 1_000_000_000_000, 600_000_000_000, overdraw=True)
@@ -383,7 +383,7 @@ async def test_R10_A15_a_budget_of_all_replicas(redis: Redis) -> None:
 
 async def test_R12_the_day_is_that_of_the_server(redis: Redis) -> None:
     """A process whose clock is two days off counts in the same day as the others."""
-    claim = Claim("k", Calendar("day"), 1)
+    claim = Claim("k", DAY, 1)
     async with shared(redis) as one, shared(redis) as two:
         wrong = SharedCounters(RedisCounters(one, lambda: time.time() + 172_800), owner="wrong")
         COUNTERS.append(wrong)
@@ -469,7 +469,7 @@ async def test_r07_r14_budgets_come_from_the_ledger_when_nobody_remembers(
         assert (await at.ask(OPENAI, model="guide", key=other)).status == 200
 
 
-DAY = Calendar("day")
+DAY = Calendar("day", zone_at_noon())
 LOSSES = ("emptied", "set back", "evicted")
 
 

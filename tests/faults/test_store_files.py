@@ -277,7 +277,7 @@ def test_T26_folder_keeps_no_descriptor(tmp_path: Path) -> None:
     for _ in range(20):
         with pytest.raises(PermissionError, match="not a plain file"):
             store.load(WRITTEN)
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(os.listdir("/dev/fd")) <= before  # garbage of other tests may end meanwhile
 
 
 async def test_T27_planted_link(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -156,6 +156,8 @@ class TurnState:
 
     def sealed(self) -> str:
         """Return the envelope; `""` if the service wants nothing back."""
+        if not self._parts and not self._calls:
+            return ""
         parts = [part if isinstance(part, OpaquePart) else part.part() for part in self._parts]
         calls = {
             self._ids.get(index, ""): extra

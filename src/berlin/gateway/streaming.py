@@ -11,9 +11,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from aiohttp import web
-
 from berlin.errors import BerlinError, UnavailableError
+from berlin.gateway import web
 from berlin.gateway.access.admission import Slot
 from berlin.gateway.answering import Head
 from berlin.gateway.observe.visit import Visit

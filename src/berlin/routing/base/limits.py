@@ -97,7 +97,7 @@ class Limits:
     @property
     def waiting(self) -> int:
         """The number of waiting requests."""
-        return len(self._queue)
+        return self._queue.count
 
     async def take(self, tokens: int) -> Reservation | float:
         """Admit a request, or return the seconds until it is worth trying again.
@@ -143,7 +143,7 @@ class Limits:
         Raises:
             LimitReachedError: if the queue is full or the wait was too long; nothing was sent.
         """
-        if not self._queue:
+        if not self._queue.count:
             turn = await self.take(tokens)
             if isinstance(turn, Reservation):
                 return turn

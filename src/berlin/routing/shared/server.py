@@ -85,9 +85,9 @@ class SharedRedis(Resting):
             self.rest(error)
             return None
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something in the background."""
-        self._background.begin(work)
+    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
+        """Run something in the background; return its task, or `None` if there is no loop."""
+        return self._background.begin(work)
 
     def _client(self) -> Any:
         loop = asyncio.get_running_loop()

@@ -13,7 +13,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from berlin.gateway.serving.connection import open_runner
+from berlin.gateway.serving.connection import Server
+from berlin.gateway.workers.listening import open_listeners
 from support.moments import moment
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -76,14 +77,14 @@ class Line:
 async def serving(**options: Any) -> AsyncIterator[Service]:
     """Run a service with limits."""
     service = Service(0)
-    runner = open_runner(service.handle, shutdown_timeout_s=0.1, **options)
-    await runner.setup()
+    server = Server(service.handle, shutdown_timeout_s=0.1, **options)
+    [sockets] = open_listeners("127.0.0.1", 0, 1)
+    service.port = sockets[0].getsockname()[1]
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
-        service.port = runner.addresses[0][1]
+        await server.listen(sockets)
         yield service
     finally:
-        await runner.cleanup()
+        await server.aclose()
 
 
 async def test_g06_a_head_that_trickles_is_given_up() -> None:
