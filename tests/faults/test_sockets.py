@@ -237,7 +237,7 @@ async def test_S41_messages_that_arrive_together(last: str) -> None:
 async def test_a_flood_of_empty_messages_leaves_the_loop_its_turns(
     kind: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20,000 messages that hold nothing, in one read: other tasks run meanwhile, and all goes on."""
+    """20,000 messages that hold nothing, in one read: other tasks run meanwhile."""
 
     async def play(socket: web.WebSocketResponse) -> None:
         assert socket._req is not None
