@@ -106,7 +106,7 @@ class Spending:
         Another worker may get the client's next request: it waits until all see the cost.
         """
         if (seen := self._end(None)) is not None:
-            await seen
+            await asyncio.wait((seen,))  # to stop waiting does not stop it
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,7 +116,7 @@ class Spending:
         if not self._sent:
             self._counters.undo(self._reserved)
         elif self._seen is not None and (kind is None or issubclass(kind, BerlinError)):
-            await self._seen
+            await asyncio.wait((self._seen,))
 
     def _end(self, how: BaseException | None) -> asyncio.Future[None] | None:
         if self._ended:
