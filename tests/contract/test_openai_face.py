@@ -27,14 +27,9 @@ from berlin.types import (
 )
 from support.fault_server import FaultServer
 from support.fault_steps import answer
-from support.gateway import OPENAI, At, described_provider, serve, silence
+from support.gateway import OPENAI, At, described_provider, serve, service, silence
 
 FRAME = re.compile(rb"data: (\{[^\n]*\}|\[DONE\])\n\n")
-
-
-def service(*script: Any, **more: Any) -> Service:
-    """Return a service that plays a script."""
-    return Service("s", ScriptedProvider(list(script) or ["Hi", Finished()]), ["m1"], **more)
 
 
 def frames(data: bytes) -> list[Any]:

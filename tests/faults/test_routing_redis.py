@@ -35,7 +35,7 @@ from berlin.routing.counters.shared import OnFailure, SharedCounters
 from berlin.routing.shared.answers import SharedAnswers, encode_bursts
 from berlin.routing.shared.circuit import SharedCircuit
 from berlin.routing.shared.server import PREFIX, SharedRedis
-from berlin.types import Finished, Secret, Started, TextDelta, Usage, UsageReport
+from berlin.types import Finished, Secret, Started, TextDelta, TextReplaced, Usage, UsageReport
 from support.clock import Clock, zone_at_noon
 from support.gateway import OPENAI, make_key, serve
 from support.token_processes import Redis, redis_server
@@ -313,7 +313,8 @@ async def test_a_time_that_a_service_names_holds_for_all(redis: Redis) -> None:
 
 async def test_answers_for_all(redis: Redis) -> None:
     """An answer that one process got is played by the other, with its age."""
-    bursts = [[Started("a", "m"), TextDelta("Hi")], [UsageReport(Usage(1, 2)), Finished()]]
+    rewritten = [TextDelta("…"), TextReplaced("Hi")]
+    bursts = [[Started("a", "m"), *rewritten], [UsageReport(Usage(1, 2)), Finished()]]
     async with shared(redis) as one, shared(redis) as two:
         SharedAnswers(one, 60).save("key", bursts)
         await settled(one)
@@ -453,6 +454,7 @@ async def test_r07_r14_budgets_come_from_the_ledger_when_nobody_remembers(
     shown, other = (make_key(tmp_path / "keys.sqlite", name, limits=limits) for name in "ko")
     ledger = f'[ledger]\nurl = "sqlite:///{tmp_path}/l"\njournal = "{tmp_path}/j"\n'
     path = tmp_path / "berlin.toml"
+    ledger += f'[limits]\ntime_zone = "{zone_at_noon()}"\n'
     path.write_text(ledger + (f'[shared]\nredis = "{redis.url}"\n' if where == "redis" else ""))
     config = load_config(path)
     assert config.ledger is not None

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from berlin import Berlin, Timeouts, errors
-from support.chat_service import ChatService, Request
+from berlin import Berlin, errors
+from support.chat_service import PATIENT, ChatService, Request, client
 
-PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
 TWO = {"alice": "secret of alice", "bob": "secret of bob"}
-
-
-def client(service: ChatService, account: str = "account", password: str = "password") -> Berlin:
-    return Berlin(service.url, account, password, timeout=PATIENT)
 
 
 async def whole(prompt: str, **options: object) -> str:

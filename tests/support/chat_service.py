@@ -1,7 +1,7 @@
 """A real, well-behaved chat service behind a login, that notes down all that clients do.
 
     async with ChatService() as service:
-        berlin = Berlin(service.url, "account", "password")
+        berlin = client(service)
 
 It behaves until a test tells it otherwise: answers that are queued in `login_answers` and
 `chat_answers` are given once each, and `on_login` and `on_chat` see every request first.
@@ -28,7 +28,10 @@ from typing import Any, Final, Self, TypeAlias
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from berlin import Berlin, Timeouts
+
 BACKLOG = 4096
+PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
 LARGEST_REQUEST_BYTES = 256 * 1024 * 1024
 # asyncio's debug mode tells of steps over 100 ms: that is the machine, and no fault.
 SLOW_STEP = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
@@ -306,6 +309,16 @@ class ChatService:
             self.sent += len(data)
         await response.write_eof()
         return response
+
+
+def client(
+    service: ChatService,
+    account: str = "account",
+    password: str = "password",
+    timeouts: Timeouts = PATIENT,
+) -> Berlin:
+    """Return a provider that asks a service."""
+    return Berlin(service.url, account, password, timeout=timeouts)
 
 
 class _Server(web.Server):

@@ -34,8 +34,9 @@ from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.server import open_server
 from berlin.gateway.streaming import OpenStreams
+from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import parse_recipe
-from berlin.types import Endpoint
+from berlin.types import Endpoint, Finished
 from support.face import LOGIN, PASSWORDS, accounts
 
 PATIENT = Timeouts(connect=10, first_event=20, idle=20, total=40)
@@ -326,6 +327,11 @@ async def silence() -> None:
 
     with patch.object(Head, "keep_alive", noted):
         await enough.wait()
+
+
+def service(*script: Any, **more: Any) -> Service:
+    """Return a service that plays a script."""
+    return Service("s", ScriptedProvider(list(script) or ["Hi", Finished()]), ["m1"], **more)
 
 
 @asynccontextmanager

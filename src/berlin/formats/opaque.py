@@ -89,7 +89,7 @@ def unseal(text: object) -> Opaque | None:
 
 
 def opaque_of_call(extra: MaybeExtra, dialect: str) -> MaybeExtra:
-    """Return what a service of another dialect wants back with its call, if anything.
+    """Return the state that a service of another dialect wants back with its call, if any.
 
     Args:
         dialect: the client's dialect, which sends its own members back anyway.

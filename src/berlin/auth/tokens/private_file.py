@@ -83,7 +83,7 @@ def make_private_folder(folder: Path) -> None:
         PermissionError: if it is a folder for everybody, such as `/tmp`.
         OSError: if it cannot be created.
     """
-    # Not `parents=True`: that creates the parents with the umask, and whoever can write there
+    # Not `parents=True`: that creates the parents with the umask, and anybody who can write there
     # could replace this folder.
     for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)

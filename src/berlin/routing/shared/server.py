@@ -23,8 +23,8 @@ SERVER = f"{PREFIX}server"
 nothing: an id, or an id and a time in milliseconds."""
 
 LOST_S = 5.0
-"""How long that is. By then every process has reported what it remembers: it may leave Redis alone
-for three seconds, then looks at it each second, and may be kept waiting by a busy machine."""
+"""The length of that time. By then every process has reported what it remembers: it may leave Redis
+alone for three seconds, then looks at it each second, and may be kept waiting by a busy machine."""
 
 _NAME_SERVER = """
 local id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
