@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from berlin.errors import BerlinError, ConfigurationError
@@ -189,7 +189,7 @@ class PrometheusMetrics(Observer):
         self._ends.clear()
 
     def render(self) -> tuple[bytes, str]:
-        """Return all metrics; with several workers, those of all."""
+        """Return all metrics, also in a thread; with several workers, those of all."""
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
@@ -202,7 +202,8 @@ class PrometheusMetrics(Observer):
             HistogramMetricFamily,
         )
 
-        own = chain(self._counters.rows.items(), self._gauges.rows.items())
+        # Copied in one step: this runs in a thread, while the loop may make another row.
+        own = *self._counters.rows.items(), *self._gauges.rows.items()
         found = _summed(own if self._worker is None else rows_of_all(self._worker))
         for name, (text, *labels) in _METRICS.items():
             if name not in found and name.startswith("ledger_"):
