@@ -15,7 +15,6 @@ from typing import Any
 import jwt
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -30,6 +29,7 @@ from berlin.gateway.chat import Gateway
 from berlin.providers.scripted import ScriptedProvider
 from support.clock import Clock
 from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
+from support.playing import running
 
 RSA, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 CURVE = ec.generate_private_key(ec.SECP256R1())
@@ -49,6 +49,7 @@ class Issuer:
         keys: what it publishes.
         asked: how often it was asked for them.
         down: whether it answers 503.
+        keys_at: where its metadata say that they are; `""` says the truth.
     """
 
     def __init__(self) -> None:
@@ -56,9 +57,12 @@ class Issuer:
         self.keys = [public(RSA, "r1"), public(CURVE, "e1", use="sig")]
         self.asked = 0
         self.down = False
+        self.keys_at = ""
 
     async def metadata(self, request: web.Request) -> web.Response:
-        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys?p=a"})
+        return web.json_response(
+            {"issuer": self.url, "jwks_uri": self.keys_at or f"{self.url}/keys?p=a"}
+        )
 
     async def publish(self, request: web.Request) -> web.Response:
         self.asked += 1
@@ -90,8 +94,7 @@ async def guarded(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[Issuer,
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", issuer.metadata)
     app.router.add_get("/keys", issuer.publish)
-    async with TestServer(app) as server:
-        issuer.url = str(server.make_url("")).rstrip("/")
+    async with running(app) as issuer.url:
         table = IssuerConfig(issuer=issuer.url, audience="berlin", **options)
         guard = Guard(KeyReader(tmp_path / "keys.sqlite"))
         guard.use_issuers({"company": table})
@@ -167,6 +170,8 @@ FORGERIES: dict[str, Callable[[Issuer], str]] = {
     "no user": lambda i: i.token(sub=None),
     "a user that is no text": lambda i: i.token(email=7, sub=None),
     "a user with a line break": lambda i: i.token(sub="a\nb"),
+    "an expiry of 400 digits": lambda i: i.token(exp=10**400),
+    "nested too deeply": lambda i: "eyJhbGciOiJSUzI1NiJ9." + "W1tb" * 5_000 + ".xx",
     "garbage": lambda i: "eyJhbGciOiJSUzI1NiJ9.e30.xx",
 }
 
@@ -220,6 +225,14 @@ async def test_an_issuer_with_very_many_keys(tmp_path: Path) -> None:
         issuer.keys = [public(OTHER, "other")] * (MAX_KEYS - 1) + issuer.keys
         assert await status(at, issuer.token()) == 200
         assert await status(at, issuer.token(CURVE, "ES256")) == 401
+
+
+@pytest.mark.parametrize("url", ["https://[x", "https://℀.com/keys", "file:///etc/passwd"])
+async def test_metadata_with_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+    """The answer is the one for an issuer that cannot be reached, not an error of the gateway."""
+    async with guarded(tmp_path) as (issuer, at, _):
+        issuer.keys_at = url
+        assert await status(at, issuer.token()) == 503
 
 
 async def test_an_issuer_that_is_down(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -30,23 +30,6 @@ MAX_ERROR_BODY_BYTES = 64 * 1024
 
 Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
 """The first request of an exchange, and the remaining exchange."""
-
-
-class Body(Protocol):
-    """The bytes of an answer."""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is known that nothing more comes."""
-        ...
-
-    def read(self) -> Awaitable[bytes]:
-        """Return the next bytes; `b""` is the end."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection, or return it to the pool."""
-        ...
 
 
 class PolledBody:
@@ -74,6 +57,10 @@ class PolledBody:
         """Do nothing: each response was closed when it was read."""
 
 
+Body: TypeAlias = Answer | PolledBody
+"""The bytes of an answer."""
+
+
 def advance(exchange: Exchange, answer: HttpResponse | None = None) -> Opening:
     """Return the next request of an exchange, and what remains of it."""
     try:
@@ -82,7 +69,7 @@ def advance(exchange: Exchange, answer: HttpResponse | None = None) -> Opening:
         return done.value, None
 
 
-class Attempt(NamedTuple):
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt.
 
     Attributes:
@@ -126,15 +113,14 @@ class Attempt(NamedTuple):
             raise
         return opened, call
 
-    async def drain(self, body: Body, call: HttpRequest, last: bytes) -> None:
+    async def drain(self, body: Body, call: HttpRequest) -> None:
         """Read what follows a complete answer, if it arrives immediately: the connection is reused.
 
         Args:
             body: the answer.
             call: the request.
-            last: the bytes that were read last; `b""` is the end.
         """
-        if not last or body.has_ended or self.format.poll_s is not None or call.socket is not None:
+        if self.format.poll_s is not None or call.socket is not None:
             return
         with contextlib.suppress(BerlinError, TimeoutError):
             async with asyncio.timeout(DRAIN_S):

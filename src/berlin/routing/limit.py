@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from berlin.errors import LimitReachedError
@@ -50,14 +51,14 @@ class Limit(Wrapper):
             request = within(request, self.timeouts, total - waited)
         meter = Meter(TokenCount(request).input_tokens) if limits.counts_tokens else None
 
-        def end(how: BaseException | None) -> None:
+        def end(how: BaseException | None) -> asyncio.Future[None] | None:
             tokens = None
             if meter is not None and how is not LEFT:
                 usage = meter.usage
                 tokens = usage.input_tokens + usage.output_tokens
                 if how is None:
                     limits.learn(request.model, usage.output_tokens)
-            limits.leave(passed, tokens)
+            return limits.leave(passed, tokens)
 
         note = meter.note if meter is not None else None
         return await answer.ask_watched(self.inner, request, end, note)

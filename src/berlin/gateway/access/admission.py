@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Hashable
 from typing import Self
 
 from berlin.errors import OverloadedError
 from berlin.gateway.workers.slots import SharedSlots
-from berlin.routing.base.queue import Queue, Waiter
+from berlin.routing.base.queue import Queue
 
 SHARE = 3
 POLL_S = 0.02
@@ -32,6 +31,9 @@ class Admission:
         waiting: the most queued requests; 0 for no queue.
         wait_s: the longest wait in seconds.
         slots: the slots that all workers share; `None` where there is one process.
+
+    Attributes:
+        inside: the number of admitted requests.
     """
 
     def __init__(
@@ -41,26 +43,21 @@ class Admission:
         self._poll: asyncio.TimerHandle | None = None
         self._at_once = at_once
         self._wait_s = wait_s
-        self._held: Counter[Hashable] = Counter()
+        self._held: dict[Hashable, int] = {}
         self._shared = False
-        self._inside = 0
+        self.inside = 0
         self._queue: Queue[None] = Queue(
             waiting,
             OverloadedError,
             f"too busy: {at_once} concurrent requests and {waiting} waiting; try again",
             "too busy: no room within {:g} s; try again",
-            self._take_back,
+            lambda waiter: self.give_back(waiter.tenant),
         )
-
-    @property
-    def inside(self) -> int:
-        """The number of admitted requests."""
-        return self._inside
 
     @property
     def in_line(self) -> int:
         """The number of waiting requests."""
-        return len(self._queue)
+        return self._queue.count
 
     def enter(self, tenant: Hashable = None, *, shared: bool = False) -> Slot:
         """Hold a slot for the time of an `async with` block, or until it is left.
@@ -83,46 +80,36 @@ class Admission:
 
     def give_back(self, tenant: Hashable) -> None:
         """Give a slot back, to the next one in the queue."""
-        self._inside -= 1
-        self._held[tenant] -= 1
-        if not self._held[tenant]:
+        self.inside -= 1
+        held = self._held[tenant] = self._held[tenant] - 1
+        if not held:
             del self._held[tenant]
         if self._slots is not None:
             self._slots.free()
-        self._call_next()
+        if self._queue.count:
+            self._call_next()
 
     def close(self) -> None:
         """Refuse all that wait."""
         self._queue.refuse_all("the service is stopping; try again")
 
-    def _take_back(self, waiter: Waiter[None]) -> None:
-        self.give_back(waiter.tenant)
-
-    def _may_take(self, tenant: Hashable) -> bool:
-        free = self._at_once - self._inside
-        held = self._held[tenant]
-        if not (self._shared and held):
-            return free > 0
-        return free > 1 and held < SHARE * free
-
     def _try_give(self, tenant: Hashable) -> bool:
-        if not self._may_take(tenant):
+        free, held = self._at_once - self.inside, self._held.get(tenant, 0)
+        if free <= 0 or (self._shared and held and (free == 1 or held >= SHARE * free)):
             return False
         if self._slots is not None and not self._slots.take(self._at_once):
             return False
-        self._inside += 1
-        self._held[tenant] += 1
+        self.inside += 1
+        self._held[tenant] = held + 1
         return True
 
     def _call_next(self) -> None:
-        if not len(self._queue):
-            return
         # If the tenant that holds the fewest may not take one, nobody may.
-        while (waiter := self._queue.next(self._held.__getitem__)) is not None:
+        while (waiter := self._queue.next(lambda tenant: self._held.get(tenant, 0))) is not None:
             if not self._try_give(waiter.tenant):
                 break
             self._queue.grant(waiter, None)
-        if self._slots is not None and len(self._queue) and self._poll is None:
+        if self._slots is not None and self._queue.count and self._poll is None:
             self._poll = asyncio.get_running_loop().call_later(POLL_S, self._look_again)
 
     def _look_again(self) -> None:
@@ -147,7 +134,8 @@ class Slot:
 
     async def __aenter__(self) -> Self:
         admission, tenant = self._admission, self._tenant
-        if tenant in admission._queue or not admission._try_give(tenant):
+        queue = admission._queue
+        if (queue.count and tenant in queue) or not admission._try_give(tenant):
             await admission._wait(tenant)
         self._is_held = True
         return self

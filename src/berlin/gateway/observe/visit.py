@@ -8,7 +8,6 @@ from random import getrandbits
 from typing import Protocol
 
 import msgspec
-from aiohttp import web
 
 from berlin.errors import (
     AuthenticationError,
@@ -33,8 +32,6 @@ from berlin.types import (
 from berlin.types.embeddings import EmbeddingRequest
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
-
-VISIT: web.RequestKey[Visit]
 
 
 def new_id() -> str:
@@ -203,6 +200,3 @@ class Observer(Protocol):
     def close(self) -> None:
         """Write the rest, in bounded time."""
         ...
-
-
-VISIT = web.RequestKey("visit", Visit)

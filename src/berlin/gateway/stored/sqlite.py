@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from berlin.auth.tokens.private_file import make_private_folder
-from berlin.gateway.stored.record import Record
+from berlin.auth.tokens.private_file import is_disk_full, make_private_folder
+from berlin.gateway.stored.record import USED_TWICE, Record
 
 BUSY_TIMEOUT_S = 5.0
 
@@ -30,6 +30,8 @@ CREATE INDEX IF NOT EXISTS by_response ON items (tenant, id);
 CREATE TRIGGER IF NOT EXISTS forget AFTER DELETE ON responses
 BEGIN DELETE FROM items WHERE tenant = old.tenant AND id = old.id; END;
 """
+# What is left of an id that was used twice.
+_EMPTY = "UPDATE responses SET input = x'', response = x'', size = 0 WHERE tenant = ? AND id = ?"
 _LARGEST = "SELECT tenant FROM responses GROUP BY tenant ORDER BY sum(size) DESC LIMIT 1"
 
 
@@ -44,7 +46,7 @@ class SqliteEngine:
         clock: seconds since the epoch.
 
     Raises:
-        OSError: if the file cannot be opened.
+        OSError: if the file cannot be opened, unless the disk is full.
     """
 
     def __init__(
@@ -59,9 +61,21 @@ class SqliteEngine:
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._clock = clock
-        with _as_os_error():
-            self._database = _open(path)
-            weakref.finalize(self, self._database.close)
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        try:
+            with _as_os_error():
+                _ = self._database
+        except OSError as error:
+            if not is_disk_full(error):  # then it is opened when there is room
+                raise
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _open(self._path)
+            weakref.finalize(self, self._connection.close)
+        return self._connection
 
     def put(self, record: Record) -> None:
         """Store a record; see `Engine`."""
@@ -73,12 +87,17 @@ class SqliteEngine:
             run("DELETE FROM responses WHERE used_at < ?", (now - self._expire_s,))
             if record.size > self._max_bytes:
                 raise OSError("the response is larger than all that may be stored")
-            insert = "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)"
-            run(insert, (*row, record.size, now))
-            self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", items)
+            insert = "INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)"
+            is_new = run(insert, (*row, record.size, now)).rowcount > 0
+            if is_new:
+                self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", items)
+            else:
+                run(_EMPTY, (record.tenant, record.id))
             while self._is_over():
                 oldest = f"WHERE tenant = ({_LARGEST}) ORDER BY used_at LIMIT 1"
                 run(f"DELETE FROM responses WHERE rowid = (SELECT rowid FROM responses {oldest})")  # noqa: S608  # constants
+        if not is_new:
+            raise OSError(USED_TWICE)
 
     def get(self, tenant: str, id: str) -> Record | None:
         """Return a record; see `Engine`."""
@@ -87,7 +106,7 @@ class SqliteEngine:
         with _as_os_error(), self._database:
             found = self._database.execute(
                 "UPDATE responses SET used_at = ? WHERE tenant = ? AND id = ? AND used_at >= ? "
-                "RETURNING id, tenant, previous, input, response",
+                "AND size > 0 RETURNING id, tenant, previous, input, response",
                 at,
             ).fetchall()
         return Record(*found[0]) if found else None
@@ -105,14 +124,16 @@ class SqliteEngine:
         at = (tenant, id, self._clock() - self._expire_s)
         with _as_os_error(), self._database:
             gone = self._database.execute(
-                "DELETE FROM responses WHERE tenant = ? AND id = ? AND used_at >= ?", at
+                "DELETE FROM responses WHERE tenant = ? AND id = ? AND used_at >= ? AND size > 0",
+                at,
             )
             return gone.rowcount > 0
 
     def close(self) -> None:
         """Close the file; if not closed explicitly, it is closed with the engine."""
-        with contextlib.suppress(sqlite3.Error):
-            self._database.close()
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
 
     def _is_over(self) -> bool:
         found = self._database.execute("SELECT count(*), total(size) FROM responses").fetchone()

@@ -81,7 +81,7 @@ class Limits:
             LimitReachedError,
             f"{waiting} requests are already waiting; nothing was sent",
             "the limit left no room within {:g} s; nothing was sent",
-            lambda waiter: counters.undo(waiter.outcome.result()),
+            lambda waiter: self._undo(waiter.outcome.result()),
         )
         self._changed: asyncio.Event | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Limits:
     @property
     def waiting(self) -> int:
         """The number of waiting requests."""
-        return len(self._queue)
+        return self._queue.count
 
     async def take(self, tokens: int) -> Reservation | float:
         """Admit a request, or return the seconds until it is worth trying again.
@@ -113,16 +113,25 @@ class Limits:
         reply = await self._counters.reserve(process.reservation(), claims)
         return reply.wait_s if isinstance(reply, Refusal) else reply
 
-    def leave(self, passed: Reservation, tokens: int | None = None) -> None:
-        """Record that a request has finished, and what it cost in tokens, if that is known."""
-        self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
+    def leave(self, passed: Reservation, tokens: int | None = None) -> asyncio.Future[None] | None:
+        """Record that a request has finished, and what it cost in tokens, if that is known.
+
+        Returns:
+            what is done when other processes see it; see `Counters.settle`.
+        """
+        amounts = [
+            0 if claim.window == RUNNING else tokens if claim.counter == self._tokens else None
+            for claim in passed.claims
+        ]
+        seen = self._counters.settle(passed, amounts)
         self.change()
+        return seen
 
     def reserve(self, request: ChatRequest) -> int:
         """Return the probable cost of a request in tokens."""
         if not self.counts_tokens:
             return 0
-        answer = self._answers.expect(request.model)
+        answer = self._answers.expect((request.model,))
         most = request.options.get("max_tokens")
         if isinstance(most, int) and most > 0:
             answer = min(answer, most)
@@ -130,7 +139,7 @@ class Limits:
 
     def learn(self, model: str, output_tokens: int) -> None:
         """Record the number of tokens of a complete answer of a model."""
-        self._answers.learn(output_tokens, model)
+        self._answers.learn(output_tokens, (model,))
 
     async def enter(self, tenant: str, tokens: int, wait_s: float) -> Reservation:
         """Wait until the request is admitted.
@@ -138,7 +147,7 @@ class Limits:
         Raises:
             LimitReachedError: if the queue is full or the wait was too long; nothing was sent.
         """
-        if not self._queue:
+        if not self._queue.count:
             turn = await self.take(tokens)
             if isinstance(turn, Reservation):
                 return turn
@@ -176,6 +185,9 @@ class Limits:
                     async with asyncio.timeout(min(max(turn, 0.001), LOOK_AGAIN_S)):
                         await self._changed.wait()
             elif waiter.outcome.done():
-                self._counters.undo(turn)
+                self._undo(turn)
             else:
                 self._queue.grant(waiter, turn)
+
+    def _undo(self, passed: Reservation) -> None:
+        self._counters.settle(passed, [0] * len(passed.claims))
