@@ -80,7 +80,7 @@ class Spending:
     def watch(self, bursts: Bursts) -> Bursts:
         """Return the answer, whose cost is settled at its end."""
         self._sent = True
-        self._visit.is_counted = True
+        self._visit.measure()
         return Watched(bursts, self._end)
 
     def settle(self, usage: Usage) -> None:
