@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from berlin.formats.anthropic.decoder import AnthropicDecoder
-from berlin.formats.decoding import DocumentDecoder
+from berlin.formats.decoding import EventDecoder
 from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.openai.decoder import OpenAIDecoder
 from berlin.language.tables.stream import CompiledStream, StreamMap
@@ -50,7 +50,7 @@ OURS = [
 class Stream(NamedTuple):
     """A kind of stream: its decoder, its chunks, and the bytes around each."""
 
-    decoder: Callable[[], DocumentDecoder]
+    decoder: Callable[[], EventDecoder]
     chunks: list[str]
     before: str = "data: "
     ends: tuple[str, ...] = ("\n\n", "\n\n", "\n\n", "\n\n: ping\n\n", "\r\n\r\n", "\n")
@@ -76,7 +76,7 @@ STREAMS = {
 }
 
 
-def meaning(decoder: DocumentDecoder, reads: list[bytes]) -> tuple[list[list[StreamEvent]], str]:
+def meaning(decoder: EventDecoder, reads: list[bytes]) -> tuple[list[list[StreamEvent]], str]:
     """Return the events of each read and of the end, and how the stream failed."""
     events = [decoder.feed(read) for read in reads]
     events.append(decoder.finish())
