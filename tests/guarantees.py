@@ -78,24 +78,24 @@ async def file_cold(folder: Path) -> Outcome:
 async def file_expiry(folder: Path) -> Outcome:
     """8 processes with the file store at expiry: one more login."""
     async with (
-        TokenService(lifetime=3, login_takes=0.3) as service,
+        TokenService(lifetime=LIFETIME_S, login_takes=0.3) as service,
         workers(8, service, folder, "file") as all_of_them,
     ):
-        reports = await _at_expiry(all_of_them, 5, 3)
-        tried = "8 processes x 5 requests, file, at expiry"
-        return Outcome(tried, len(service.logins), _check(service, 2, reports))
+        return await _at_expiry(
+            service, all_of_them, 5, "8 processes x 5 requests, file, at expiry"
+        )
 
 
 async def redis_expiry(folder: Path) -> Outcome:
     """8 replicas with Redis, 50 requests each at expiry: one more login."""
     async with (
         redis_server(folder / "redis") as redis,
-        TokenService(lifetime=3, login_takes=0.3) as service,
+        TokenService(lifetime=LIFETIME_S, login_takes=0.3) as service,
         workers(8, service, folder, redis.url) as all_of_them,
     ):
-        reports = await _at_expiry(all_of_them, 50, 3)
-        tried = "8 replicas x 50 requests, Redis, at expiry"
-        return Outcome(tried, len(service.logins), _check(service, 2, reports))
+        return await _at_expiry(
+            service, all_of_them, 50, "8 replicas x 50 requests, Redis, at expiry"
+        )
 
 
 async def file_rotating(folder: Path) -> Outcome:
@@ -183,10 +183,16 @@ async def refused_across_processes(folder: Path) -> Outcome:
         return Outcome("wrong password, 4 processes x 10", len(service.logins), problems)
 
 
-async def _at_expiry(all_of_them: Workers, requests: int, lifetime: float) -> list[dict[str, Any]]:
-    first = await all_of_them.ask(requests)
-    await asyncio.sleep(lifetime + 0.2)
-    return first + await all_of_them.ask(requests)
+async def _at_expiry(
+    service: TokenService, all_of_them: Workers, requests: int, tried: str
+) -> Outcome:
+    reports = await all_of_them.ask(requests)
+    before = len(service.logins)
+    await asyncio.sleep(LIFETIME_S + 0.2)
+    service.lifetime = 3600.0  # the second round may take as long as it likes
+    reports += await all_of_them.ask(requests)
+    problems = _check(service, before + 1, reports) + _too_soon(service)
+    return Outcome(tried, len(service.logins), problems)
 
 
 async def _rotations(
@@ -199,14 +205,16 @@ async def _rotations(
     problems = _check(service, 1, reports)
     if len(service.refreshes) < 3:
         problems.append(f"{len(service.refreshes)} refreshes instead of 3")
+    return Outcome(f"{tried}, 3 expiries", len(service.logins), problems + _too_soon(service))
+
+
+def _too_soon(service: TokenService) -> list[str]:
     # On a busy machine a round may take longer than a token lives, and needs one more.
-    issued = [*service.logins, *service.refreshes]
-    problems += [
+    return [
         f"a token was replaced after {after - before:.2f} s"
-        for before, after in pairwise(issued)
+        for before, after in pairwise([*service.logins, *service.refreshes])
         if after - before < 0.75 * LIFETIME_S  # it is renewed when 80 % of its life are over
     ]
-    return Outcome(f"{tried}, 3 expiries", len(service.logins), problems)
 
 
 async def _holder_killed(
@@ -214,7 +222,7 @@ async def _holder_killed(
 ) -> Outcome:
     holder = all_of_them.processes[0]
     holder.stdin.write(b"1\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not service.logins:
             await asyncio.sleep(0.01)
     holder.kill()

@@ -28,6 +28,7 @@ from aiohttp import web
 from support.cli import Cli
 from support.face import LOGIN
 from support.gateway import LAST_FRAME, OPENAI, At, frame
+from support.playing import running
 from support.serving import described, serving
 
 AT_ONCE = 4
@@ -163,16 +164,12 @@ async def besiege(folder: Path, count: int) -> tuple[list[str], Counter[str], in
     app = web.Application()
     app.router.add_post("/good/chat/completions", echo)
     app.router.add_post("/endless/chat/completions", talk_for_ever)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     cli = Cli(folder)
-    tables = [described(cli, name, f"{url}/{name}") for name in ("good", "endless")]
-    full = "access_log = '/dev/full'\n" if Path("/dev/full").exists() else ""
-    cli.configure(f"{''.join(tables)}[server]\nport = 0\n{full}")
-    keys = [(await cli.run("key", "add", name)).out.strip() for name in ("client", "other")]
-    try:
+    async with running(app) as url:
+        tables = [described(cli, name, f"{url}/{name}") for name in ("good", "endless")]
+        full = "access_log = '/dev/full'\n" if Path("/dev/full").exists() else ""
+        cli.configure(f"{''.join(tables)}[server]\nport = 0\n{full}")
+        keys = [(await cli.run("key", "add", name)).out.strip() for name in ("client", "other")]
         async with serving(cli) as (process, at):
             at.key = keys[0]
             before = resident_mib(process.pid)
@@ -189,8 +186,6 @@ async def besiege(folder: Path, count: int) -> tuple[list[str], Counter[str], in
             grown = resident_mib(process.pid) - before
             process.terminate()
             await asyncio.wait_for(process.wait(), 30)
-    finally:
-        await runner.cleanup()
     return wrong, siege.done, grown
 
 

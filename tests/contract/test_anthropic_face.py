@@ -15,14 +15,9 @@ from berlin.formats.opaque import seal
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, ReasoningDelta, ToolCallDelta, Usage, UsageReport
-from support.gateway import ANTHROPIC, At, make_key, serve, silence
+from support.gateway import ANTHROPIC, At, make_key, serve, service, silence
 
 FRAME = re.compile(rb"event: ([a-z_]+)\ndata: (\{[^\n]*\})\n\n")
-
-
-def service(*script: Any) -> Service:
-    """Return a service that plays a script."""
-    return Service("s", ScriptedProvider(list(script) or ["Hi", Finished()]), ["m1"])
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:

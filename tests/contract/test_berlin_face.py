@@ -202,7 +202,7 @@ async def test_bad_token_is_refused_before_the_body() -> None:
             f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n"
             "token: no\r\nContent-Length: 99999\r\n\r\n".encode()
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert b" 401 " in await reader.readline()
         writer.close()
         await writer.wait_closed()

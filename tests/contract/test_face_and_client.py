@@ -23,7 +23,7 @@ from berlin.types import (
 )
 from support.clock import session_clock
 
-QUICK = Timeouts(connect=2, first_event=5, idle=5, total=20)
+QUICK = Timeouts(connect=10, first_event=20, idle=20, total=40)
 
 
 @cache
@@ -229,7 +229,7 @@ async def test_leaving_the_loop_closes_the_provider() -> None:
         pieces = berlin.text("Hi")
         assert await anext(pieces) == "a"
         await pieces.aclose()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while provider.closed != 1:
                 await asyncio.sleep(0.005)
 

@@ -14,15 +14,10 @@ from berlin.errors import BerlinError
 from berlin.gateway.catalog import Service
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, ReasoningDelta, ToolCallDelta, Usage, UsageReport
-from support.gateway import GENERATE, OLLAMA, Answer, At, Dialect, make_key, serve, silence
+from support.gateway import GENERATE, OLLAMA, Answer, At, Dialect, make_key, serve, service, silence
 
 BOTH = pytest.mark.parametrize("dialect", [OLLAMA, GENERATE], ids=str)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-
-
-def service(*script: Any, **more: Any) -> Service:
-    """Return a service that plays a script."""
-    return Service("s", ScriptedProvider(list(script) or ["Hi", Finished()]), ["m1"], **more)
 
 
 def says(dialect: Dialect, text: str, **more: Any) -> dict[str, Any]:

@@ -27,14 +27,9 @@ from berlin.types import (
 )
 from support.fault_server import FaultServer
 from support.fault_steps import answer
-from support.gateway import OPENAI, At, described_provider, serve, silence
+from support.gateway import OPENAI, At, described_provider, serve, service, silence
 
 FRAME = re.compile(rb"data: (\{[^\n]*\}|\[DONE\])\n\n")
-
-
-def service(*script: Any, **more: Any) -> Service:
-    """Return a service that plays a script."""
-    return Service("s", ScriptedProvider(list(script) or ["Hi", Finished()]), ["m1"], **more)
 
 
 def frames(data: bytes) -> list[Any]:
@@ -75,7 +70,7 @@ async def test_head_goes_out_with_the_first_event() -> None:
     ):
         body = json.dumps(OPENAI.body("Hi", "s:m1", True)).encode()
         writer.write(await at.head(OPENAI, body, "Accept-Encoding: gzip, deflate, br"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await provider.asked.wait()
             early = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
             await asyncio.wait([early], timeout=0.3)

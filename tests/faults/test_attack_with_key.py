@@ -58,7 +58,7 @@ async def test_one_key_does_not_take_all_places(tmp_path: Path) -> None:
     gateway = Gateway(Catalog([Service("s", provider, ["m1"])]), Guard(KeyReader(keys)))
     async with serve(gateway=gateway) as at:
         flood = [asyncio.create_task(at.ask(OPENAI, key=one, stream=True)) for _ in range(64)]
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while provider.open < 48:
                 await asyncio.sleep(0.02)
             late = asyncio.create_task(at.ask(OPENAI, key=two, stream=True))

@@ -95,7 +95,7 @@ async def test_c18_ctrl_c_in_mid_stream(tmp_path: Path) -> None:
     """SIGINT in the middle of an answer: exit 130, what came is printed, no traceback."""
     async with ChatService(["It begins", HANG]) as service:
         command = Cli(tmp_path).uses(service.url)
-        async with command.start("chat", "Hi") as process, asyncio.timeout(20):
+        async with command.start("chat", "Hi") as process, asyncio.timeout(30):
             assert process.stdin is not None
             process.stdin.close()
             assert await reader(process.stdout).readexactly(9) == b"It begins"
@@ -109,7 +109,7 @@ async def test_c18_ctrl_c_before_the_first_piece(tmp_path: Path) -> None:
     """SIGINT while the service is silent: exit 130 and nothing printed."""
     async with ChatService([HANG]) as service:
         command = Cli(tmp_path).uses(service.url)
-        async with command.start("chat", "Hi") as process, asyncio.timeout(20):
+        async with command.start("chat", "Hi") as process, asyncio.timeout(30):
             assert process.stdin is not None
             process.stdin.close()
             await service.seen(chats=1)

@@ -10,14 +10,9 @@ from contextlib import aclosing
 import pytest
 
 from berlin import Berlin, ChatRequest, Timeouts, errors
-from support.chat_service import HANG, Answer, ChatService, no_new_tasks
+from support.chat_service import HANG, Answer, ChatService, client, no_new_tasks
 
-PATIENT = Timeouts(connect=10, first_event=10, idle=10, total=30)
 ENDLESS = ("one", "two", HANG)
-
-
-def client(service: ChatService, timeouts: Timeouts = PATIENT) -> Berlin:
-    return Berlin(service.url, "account", "password", timeout=timeouts)
 
 
 async def test_C01_leaving_the_loop_and_aclose_end_the_connection() -> None:
@@ -56,8 +51,9 @@ async def main():
     async for piece in Berlin.create_async_generator("", messages):
         break
     gc.collect()
-    await asyncio.sleep(0.1)
-    assert asyncio.all_tasks() == {asyncio.current_task()}, asyncio.all_tasks()
+    async with asyncio.timeout(20):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0.01)
     print(piece)
 
 asyncio.run(main())
@@ -90,7 +86,10 @@ async def test_C04_a_slow_consumer_holds_the_service_back() -> None:
     piece = "x" * 64 * 1024
     count = 2000  # 128 MB in all
     timeouts = Timeouts(connect=10, first_event=10, idle=1.0, total=60)
-    async with ChatService([piece] * count) as service, client(service, timeouts) as berlin:
+    async with (
+        ChatService([piece] * count) as service,
+        client(service, timeouts=timeouts) as berlin,
+    ):
         pieces = berlin.text("hello")
         await anext(pieces)
         await asyncio.sleep(0.3)
@@ -176,8 +175,9 @@ async def main():
                 assert counter.awaits >= at
             assert await answer() == "Hello, world"
         print("cold" if cold else "warm", at - 1 >= 2)  # at least: the head, a piece
-    await asyncio.sleep(0.05)
-    assert asyncio.all_tasks() == {asyncio.current_task()}, asyncio.all_tasks()
+    async with asyncio.timeout(20):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0.01)
     await berlin.aclose()
     gc.collect()
 

@@ -11,14 +11,9 @@ import pytest
 
 from berlin import Berlin, Timeouts, errors
 from berlin.types import ImagePart, Message, TextPart
-from support.chat_service import HANG, ChatService
+from support.chat_service import HANG, ChatService, client
 
-PATIENT = Timeouts(connect=10, first_event=10, idle=10, total=30)
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-def client(service: ChatService) -> Berlin:
-    return Berlin(service.url, "account", "password", timeout=PATIENT)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ async def test_a19_there_is_no_default_key(tmp_path: Path) -> None:
     assert "berlin key add" in refused.err
     made = await cli.run("key", "add", "one")
     async with cli.start("serve", "--host", "0.0.0.0", "--port", "0") as process:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             said = b""
             while b"serving" not in said:
                 said = await reader(process.stderr).readline()
@@ -147,7 +147,7 @@ async def test_x27_no_files_are_left(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     await cli.run("key", "add", "one")
     async with cli.start("serve", "--port", "0", TMPDIR=str(temporary)) as process:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await reader(process.stderr).readline()
         process.terminate()
         assert (await rest_of(process))[0] == 0

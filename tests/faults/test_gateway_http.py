@@ -371,7 +371,7 @@ async def test_g05_idle_connections() -> None:
         port = int(at.url.rpartition(":")[2])
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1_005)]
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 assert (await at.ask(OPENAI)).status == 200
             assert all(reader.at_eof() for reader, _ in opened[:5])
             assert not any(reader.at_eof() for reader, _ in opened[10:])
@@ -412,7 +412,7 @@ async def test_g40_expect_continue(dialect: Dialect) -> None:
         body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
         head = await at.head(dialect, body, "Expect: 100-continue")
         writer.write(head.removesuffix(body))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
             writer.write(body)
             assert b"Hello" in await reader.read()

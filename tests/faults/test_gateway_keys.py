@@ -219,7 +219,7 @@ async def test_a09_key_that_is_revoked_in_mid_stream(keys: Path) -> None:
     provider = ScriptedProvider(["one", SEEN_S, "two", Finished()])
     async with guarded(keys, provider) as at:
         asking = asyncio.create_task(at.ask(OPENAI, key=key, stream=True))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not provider.requests:
                 await asyncio.sleep(0.01)
         KeyStore(keys).revoke("k")
@@ -392,7 +392,7 @@ async def test_a26_keys_that_cannot_be_read(keys: Path, caplog: pytest.LogCaptur
         assert (await at.ask(OPENAI, key="unknown")).status == 401
         assert (await at.get("/v1/models")).status in (401, 429)
         assert "keys.unreadable" in caplog.text
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while (await at.get("/readyz")).status == 200:
                 await asyncio.sleep(0.2)
         assert (await at.ask(OPENAI, key=good)).status in (401, 503, 429)

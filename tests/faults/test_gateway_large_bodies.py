@@ -30,7 +30,7 @@ async def test_g07_a_body_of_1_gb(dialect: Dialect, framing: str) -> None:
         async with at.connection() as (reader, writer), never_blocked():
             writer.write(begin.encode())
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while sent < 1024:
                         writer.write(piece)
                         await writer.drain()

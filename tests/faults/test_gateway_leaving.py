@@ -65,7 +65,7 @@ async def leave(at: At, dialect: Dialect, *, stream: bool, until: asyncio.Event)
     body = json.dumps(dialect.body("Hi", "s:m1", stream)).encode()
     async with at.connection() as (_, writer):
         writer.write(await at.head(dialect, body))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await until.wait()
 
 
@@ -77,7 +77,7 @@ async def test_g01_w10_client_leaves_in_mid_stream(dialect: Dialect) -> None:
         body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
         async with at.connection() as (reader, writer):
             writer.write(await at.head(dialect, body))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await reader.readuntil(b"one")
             assert service.open == 1
             log.changed.clear()
@@ -99,7 +99,7 @@ async def test_g02_client_leaves_before_the_first_token(dialect: Dialect, where:
         provider = described_provider(f"{server.url}/{token_hex(6)}")
         async with serve(Service("s", provider, ["m1"])) as at:
             leaving = asyncio.create_task(leave(at, dialect, stream=True, until=asked))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not server.requests:
                     await asyncio.sleep(0.005)
             assert server.connections[0].client_closed_at is None
@@ -119,7 +119,7 @@ async def test_g03_client_leaves_a_whole_answer(dialect: Dialect, begun: bool) -
         provider = described_provider(f"{server.url}/{token_hex(6)}")
         async with serve(Service("s", provider, ["m1"]), log=log) as at:
             leaving = asyncio.create_task(leave(at, dialect, stream=False, until=asked))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not server.requests:
                     await asyncio.sleep(0.005)
             asked.set()
@@ -138,12 +138,12 @@ async def test_g02_client_leaves_the_line(dialect: Dialect) -> None:
     asked = asyncio.Event()
     async with serve(service) as at:
         inside = asyncio.create_task(leave(at, dialect, stream=True, until=asked))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while service.admission.inside < 1:
                 await asyncio.sleep(0.005)
         gone = asyncio.Event()
         waiting = asyncio.create_task(leave(at, dialect, stream=True, until=gone))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while service.admission.in_line < 1:
                 await asyncio.sleep(0.005)
         gone.set()
@@ -168,7 +168,7 @@ async def test_g04_slow_reader_holds_its_own_upstream_back(dialect: Dialect) -> 
         body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
         async with at.connection() as (reader, writer), no_new_tasks(within=20):
             writer.write(await at.head(dialect, body))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await reader.readuntil(b"200 OK")
             reader._transport.pause_reading()
             assert (await at.get("/v1/models")).status == 200
@@ -191,7 +191,7 @@ async def test_g04_slow_reader_is_logged_as_one() -> None:
         body = json.dumps(DIALECTS[0].body("Hi", "s:m1", True)).encode()
         async with at.connection() as (reader, writer):
             writer.write(await at.head(DIALECTS[0], body))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await reader.readuntil(b"200 OK")
                 reader._transport.pause_reading()
                 await log.changed.wait()
@@ -217,7 +217,7 @@ async def test_g45_aborted_requests_leave_nothing_behind() -> None:
                 for _ in range(25):
                     leaving = (leave(at, dialect, stream=True, until=now) for _ in range(20))
                     await asyncio.gather(*leaving)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while service.admission.inside or len(os.listdir("/proc/self/fd")) > before + 5:
                     await asyncio.sleep(0.02)
             assert at.gateway.streams.open.now == 0

@@ -64,7 +64,9 @@ async def test_g19_one_tenant_floods(tmp_path: Path) -> None:
         for _ in range(48):
             floods.append(asyncio.create_task(flood()))
             await asyncio.sleep(0.02)  # so that slots do not all come free at one time
-        assert service.admission.in_line >= 20
+        async with asyncio.timeout(30):
+            while service.admission.in_line < 20:
+                await asyncio.sleep(0.01)
         before_each = []
         for _ in range(6):
             seen = answered
@@ -116,6 +118,6 @@ async def test_g44_memory_and_descriptors_stay_flat(tmp_path: Path) -> None:
             memory = _memory_mib(pid)
             await many(1_000)
             assert _memory_mib(pid) - memory < 20
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while len(os.listdir(f"/proc/{pid}/fd")) > 24:
                 await asyncio.sleep(0.05)

@@ -178,7 +178,7 @@ async def test_g24_each_piece_leaves_before_the_next_one_comes(dialect: Dialect)
         async with serve(Service("s", provider, ["m1"])) as at, at.connection() as (reader, writer):
             body = json.dumps(dialect.body("Hi", "s:m1", True)).encode()
             writer.write(await at.head(dialect, body))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 for word, event in zip(words, seen, strict=True):
                     await reader.readuntil(word.encode())
                     event.set()

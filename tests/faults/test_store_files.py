@@ -133,6 +133,7 @@ async def test_T24_killed_while_it_writes(tmp_path: Path) -> None:
 async def test_T24_nothing_is_left_of_cleared_tokens(tmp_path: Path) -> None:
     """Clearing the store also removes what killed writers left behind."""
     folder = tmp_path / "tokens"
+    FileStore(folder, PLAIN).save(WRITTEN, record_of(WRITTEN), None)
     for n in range(4):
         async with program(WRITER, folder, -1) as writer:
             await asyncio.sleep(0.02 + 0.01 * n)
@@ -277,7 +278,7 @@ def test_T26_folder_keeps_no_descriptor(tmp_path: Path) -> None:
     for _ in range(20):
         with pytest.raises(PermissionError, match="not a plain file"):
             store.load(WRITTEN)
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(os.listdir("/dev/fd")) <= before  # garbage of other tests may end meanwhile
 
 
 async def test_T27_planted_link(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

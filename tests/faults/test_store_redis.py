@@ -92,7 +92,7 @@ async def test_R06_poisoned_lock(words: tuple[str, str], redis: Redis, tmp_path:
     """A lock that never ends is none of ours: it holds no request up, and is repaired."""
     async with TokenService() as service:
         await redis.command(words[0], name_of(key_of(service), "lock"), words[1])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             for _ in range(2):
                 async with process_like(tmp_path, service, redis.url) as berlin:
                     assert (await berlin.ask("ann")).text == "ann"

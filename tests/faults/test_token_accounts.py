@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from berlin import Berlin, Timeouts, errors
-from support.chat_service import ChatService, Request
+from berlin import Berlin, errors
+from support.chat_service import PATIENT, ChatService, Request, client
 
-PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
 TWO = {"alice": "secret of alice", "bob": "secret of bob"}
-
-
-def client(service: ChatService, account: str = "account", password: str = "password") -> Berlin:
-    return Berlin(service.url, account, password, timeout=PATIENT)
 
 
 async def whole(prompt: str, **options: object) -> str:
@@ -210,7 +205,7 @@ if not child:
     code = 1
     try:
         async def ask():
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 return (await berlin.ask("child")).text
         assert asyncio.run(ask()) == "Hello, world"
         code = 0

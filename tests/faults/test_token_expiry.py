@@ -6,14 +6,8 @@ import asyncio
 
 import pytest
 
-from berlin import Berlin, Timeouts, errors
-from support.chat_service import Answer, ChatService, Request
-
-PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
-
-
-def client(service: ChatService) -> Berlin:
-    return Berlin(service.url, "account", "password", timeout=PATIENT)
+from berlin import errors
+from support.chat_service import Answer, ChatService, Request, client
 
 
 async def test_T13_an_expired_token_is_replaced_once() -> None:

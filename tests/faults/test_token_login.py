@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from berlin import Berlin, Timeouts, errors
-from support.chat_service import Answer, ChatService, Request, no_new_tasks
+from support.chat_service import Answer, ChatService, Request, client, no_new_tasks
 from support.moments import moment
-
-PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
-
-
-def client(service: ChatService, timeouts: Timeouts = PATIENT) -> Berlin:
-    return Berlin(service.url, "account", "password", timeout=timeouts)
 
 
 def token_answer(token: object) -> Answer:
@@ -114,8 +108,9 @@ async def main():
         task.cancel()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
     assert {type(o) for o in outcomes} == {asyncio.CancelledError}, outcomes
-    await asyncio.sleep(0.1)
-    assert asyncio.all_tasks() == {asyncio.current_task()}, asyncio.all_tasks()
+    async with asyncio.timeout(20):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0.01)
     del asking, outcomes
     gc.collect()
     print("clean")

@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from support.playing import running
+
 MODEL = "echo-1"
 
 
@@ -56,16 +58,11 @@ async def _ollama(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def upstream(port: int = 0) -> AsyncIterator[str]:
+async def upstream() -> AsyncIterator[str]:
     """Serve it for the block, and give its URL, with `/v1`."""
     app = web.Application()
     app.router.add_get("/v1/models", _models)
     app.router.add_post("/v1/chat/completions", _chat)
     app.router.add_post("/api/chat", _ollama)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    async with running(app) as url:
+        yield f"{url}/v1"

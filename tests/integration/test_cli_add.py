@@ -404,7 +404,8 @@ async def test_the_suggested_commands_work_as_they_are(tmp_path: Path, kind: str
         found = re.fullmatch(r"The last one serves the model (\S+) at (\S+)/v1\.", last)
         assert found is not None, last
         asked, printed = await asyncio.gather(cli.shell(f"echo Hi | {chat}"), cli.shell(python))
-        assert (asked.code, asked.out) == (printed.code, printed.out) == (0, "Hi there.\n")
+        for ended in (asked, printed):
+            assert (ended.code, ended.out, ended.err) == (0, "Hi there.\n", "")
         async with cli.start(command=("/bin/sh", "-c", f"exec {serve}")) as process:
             said = await reader(process.stderr).readline()
             assert f"serving {found[1]} on {found[2]}" in said.decode()

@@ -147,7 +147,7 @@ async def test_pieces_are_printed_as_they_come(tmp_path: Path) -> None:
     """The first piece is on stdout while the service still holds back the rest."""
     async with ChatService(["first", HANG]) as service:
         cli = Cli(tmp_path).uses(service.url)
-        async with cli.start("chat", "Hi") as process, asyncio.timeout(20):
+        async with cli.start("chat", "Hi") as process, asyncio.timeout(30):
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.close()

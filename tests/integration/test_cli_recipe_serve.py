@@ -37,7 +37,7 @@ text = "/t"
 async def started(process: asyncio.subprocess.Process) -> tuple[str, str]:
     """Return the base URL, and what stands on stderr before it."""
     said = ""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while True:
             line = (await reader(process.stderr).readline()).decode()
             found = re.search(r"playing \S+ on (http://\S+)", line)
@@ -50,7 +50,7 @@ async def started(process: asyncio.subprocess.Process) -> tuple[str, str]:
 async def printed(process: asyncio.subprocess.Process) -> str:
     """Return the table for berlin.toml."""
     lines = []
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not lines or not lines[-1].startswith("password"):
             lines.append((await reader(process.stdout).readline()).decode())
     return "".join(lines)

@@ -17,7 +17,7 @@ from support.chat_service import HANG, ChatService, Piece
 from support.cli import Cli, reader
 from support.face import LOGIN
 
-QUICK = Timeouts(connect=2, first_event=5, idle=5, total=10)
+QUICK = Timeouts(connect=10, first_event=20, idle=20, total=40)
 
 
 async def with_account(tmp_path: Path, service: ChatService | None = None, grace: str = "5") -> Cli:
@@ -34,7 +34,7 @@ async def with_account(tmp_path: Path, service: ChatService | None = None, grace
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     """Wait for the end, and return the exit code and what is left of stderr."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         said = await reader(process.stderr).read()
         return await process.wait(), said.decode()
 
@@ -124,7 +124,7 @@ async def test_sigterm_with_idle_connections(tmp_path: Path) -> None:
         ):
             await berlin.ask("Hi")
             process.terminate()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 assert await ended(process) == (0, "berlin: stopping\n")
 
 

@@ -18,6 +18,7 @@ from berlin.gateway.access.admission import Admission
 from berlin.gateway.access.limits.limiter import Limiter
 from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
+from berlin.gateway.observe.visit import Visit
 from berlin.gateway.response import StreamedResponse
 from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.responses import StoredResponses
@@ -81,7 +82,7 @@ async def test_no_end_before_others_see_the_cost(
         asked = asyncio.create_task(everything(at.session, url, stream=stream))
         await counters.asked.wait()
         for _ in range(20):
-            await at.session.get(at.url + "/healthz")
+            assert (await at.get("/healthz")).status == 200
         assert not asked.done()
         counters.seen.set()
         assert end in await asked
@@ -146,7 +147,7 @@ async def test_a_client_that_leaves_while_its_answer_is_stored(
     await asyncio.to_thread(engine.asked.wait, 30)
     asked.cancel()
     while at.gateway.streams.open.now:
-        await at.session.get(at.url + "/healthz")
+        assert (await at.get("/healthz")).status == 200
     engine.may.set()
     made = json.loads(await everything(at.session, url, input="Hi"))
     assert made["status"] == "completed"
@@ -178,3 +179,35 @@ async def test_a_password_that_changes_while_it_is_checked(monkeypatch: pytest.M
     monkeypatch.setattr(Accounts, "verify", changed)
     async with serve(Service("s", ScriptedProvider(HELLO), ["m1"])) as at:
         assert (await at.ask(BERLIN)).status == 401
+
+
+class Visits:
+    """An observer that remembers whether the client had left."""
+
+    def __init__(self) -> None:
+        self.left: list[bool] = []
+
+    def ended(self, visit: Visit) -> None:
+        """Remember."""
+        self.left.append(visit.left)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+async def test_a_stop_while_others_do_not_see_the_cost_yet() -> None:
+    """The answer ends with an error event; its client has not left."""
+    counters, visits = SlowCounters(), Visits()
+    service = Service("s", ScriptedProvider(HELLO), ["m1"])
+    limiter = Limiter(LIMITS, {}, counters)
+    gateway = Gateway(Catalog([service]), limiter=limiter, observers=[visits])
+    async with serve(gateway=gateway) as at:
+        url = at.url + OPENAI.path
+        asked = asyncio.create_task(everything(at.session, url, stream=True))
+        await counters.asked.wait()
+        gateway.streams.end_all()
+        assert b"stopping" in await asked
+        counters.seen.set()
+        while not visits.left:
+            await asyncio.sleep(0)
+    assert visits.left == [False]

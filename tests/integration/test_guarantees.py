@@ -14,8 +14,7 @@ from support import warm
 @pytest.mark.parametrize("name", GUARANTEES)
 async def test_guarantee(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the table of guarantees promises about tokens holds, also with fewer programs."""
-    if name != "redis_paused":
-        monkeypatch.setenv(warm.PATIENCE, "10")
+    monkeypatch.setenv(warm.PATIENCE, "2" if name == "redis_paused" else "10")
     # How long it took is for `make guarantees` to judge: here the machine may be busy.
     monkeypatch.setattr("guarantees._slower_than", lambda limit, reports: [])
     monkeypatch.setattr("support.program_guarantees.EACH", 2)

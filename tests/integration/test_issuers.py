@@ -15,7 +15,6 @@ from typing import Any
 import jwt
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -30,6 +29,7 @@ from berlin.gateway.chat import Gateway
 from berlin.providers.scripted import ScriptedProvider
 from support.clock import Clock
 from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
+from support.playing import running
 
 RSA, OTHER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 CURVE = ec.generate_private_key(ec.SECP256R1())
@@ -90,8 +90,7 @@ async def guarded(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[Issuer,
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", issuer.metadata)
     app.router.add_get("/keys", issuer.publish)
-    async with TestServer(app) as server:
-        issuer.url = str(server.make_url("")).rstrip("/")
+    async with running(app) as issuer.url:
         table = IssuerConfig(issuer=issuer.url, audience="berlin", **options)
         guard = Guard(KeyReader(tmp_path / "keys.sqlite"))
         guard.use_issuers({"company": table})

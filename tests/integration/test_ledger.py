@@ -100,7 +100,7 @@ def journal_files(tmp_path: Path) -> list[Path]:
 
 async def until(tmp_path: Path, count: int) -> list[Mapping[str, Any]]:
     """Wait until the file has so many rows."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while len(found := rows(tmp_path)) < count:
             await asyncio.sleep(0.02)
     return found
@@ -234,7 +234,7 @@ async def test_metrics_of_the_ledger(tmp_path: Path) -> None:
     async with recorded(tmp_path, ScriptedProvider()) as at:
         await at.ask(OPENAI)
         page = ""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while "berlin_ledger_rows_total 1.0" not in page:
                 page = (await at.get("/metrics")).data.decode()
         assert (await at.get("/readyz")).status == 200

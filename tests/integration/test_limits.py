@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
-
-import pytest
-from aiohttp import ClientTimeout
 
 from berlin.config.tables.limits import LimitsConfig
 from berlin.config.tables.prices import Price
@@ -26,10 +24,13 @@ from berlin.routing.counters.shared import SharedCounters
 from berlin.routing.counters.sqlite import SqliteCounters
 from berlin.types import Finished, Usage, UsageReport
 from berlin.types.embeddings import EmbeddingRequest, Embeddings
+from support.clock import Clock
 from support.gateway import ANTHROPIC, OPENAI, At, make_key, serve
 
 # One answer costs 1.5 USD.
 ANSWER = ["Hi", UsageReport(Usage(500_000, 500_000)), Finished()]
+# In the middle of a day and a month, whenever the tests run.
+NOON = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 PRICES = {"s:*": Price(input=Decimal(1), output=Decimal(2))}
 
 
@@ -38,7 +39,8 @@ async def limited(
     tmp_path: Path, script: list[object] = ANSWER, **limits: object
 ) -> AsyncIterator[At]:
     """Serve one provider to keys, with limits, and counters in a file."""
-    counters = SharedCounters(SqliteCounters(tmp_path / "limits.sqlite"), only_lasting=True)
+    file = SqliteCounters(tmp_path / "limits.sqlite", wall=Clock(NOON))
+    counters = SharedCounters(file, only_lasting=True)
     gateway = Gateway(
         Catalog([Service("s", ScriptedProvider(script), ["m1", "m2"])]),
         Guard(KeyReader(tmp_path / "keys.sqlite")),
@@ -111,9 +113,14 @@ async def test_two_limits_that_count_the_same(tmp_path: Path) -> None:
 async def test_a_budget_held_by_a_running_request(tmp_path: Path) -> None:
     """While the first request has reserved a whole small budget, others are asked to come back."""
     shown = key(tmp_path, "k", "100 tokens/day")
-    script: list[object] = ["Hi", 0.5, UsageReport(Usage(10, 20)), Finished()]
+    go_on = asyncio.Event()
+    script: list[object] = ["Hi", go_on.wait, UsageReport(Usage(10, 20)), Finished()]
     async with limited(tmp_path, script) as at:
-        told = await asyncio.gather(*(at.ask(OPENAI, key=shown) for _ in range(3)))
+        asked = [asyncio.create_task(at.ask(OPENAI, key=shown)) for _ in range(3)]
+        while sum(one.done() for one in asked) < 2:
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=0.05)
+        go_on.set()
+        told = await asyncio.gather(*asked)
         assert sorted(answer.status for answer in told) == [200, 429, 429]
         refused = next(answer for answer in told if answer.status == 429)
         assert refused.json["error"]["code"] == "rate_limit_exceeded"
@@ -128,10 +135,14 @@ class _Embedder:
     models = ("e",)
     default = "e"
 
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         if request.inputs[0] == "fail":
             raise ServiceUnavailableError("down")
         if request.inputs[0] == "wait":
+            self.asked.set()
             await asyncio.sleep(60)
         return Embeddings((bytes(4),))
 
@@ -140,18 +151,18 @@ async def test_embeddings_are_counted_like_chats(tmp_path: Path) -> None:
     """Without a report their tokens are estimated, also if the client leaves; a failed one counts
     as a request."""
     shown = key(tmp_path, "k", "100 tokens/day", "50 requests/day")
-    service = Service("s", ScriptedProvider(ANSWER), ["m1"], embedder=cast(Any, _Embedder()))
+    embedder = _Embedder()
+    service = Service("s", ScriptedProvider(ANSWER), ["m1"], embedder=cast(Any, embedder))
     gateway = Gateway(
         Catalog([service]), Guard(KeyReader(tmp_path / "keys.sqlite")), limiter=Limiter()
     )
     async with serve(gateway=gateway) as at:
 
-        async def left(text: str, wait_s: float = 60) -> tuple[int, int]:
+        async def left(text: str) -> tuple[int, int]:
             sent = at.session.post(
                 f"{at.url}/v1/embeddings",
                 json={"model": "s:e", "input": text},
                 headers={"Authorization": f"Bearer {shown}"},
-                timeout=ClientTimeout(wait_s),
             )
             async with sent as got:
                 names = ("requests", "tokens")
@@ -160,9 +171,11 @@ async def test_embeddings_are_counted_like_chats(tmp_path: Path) -> None:
         assert await left("a" * 40) == (49, 90)
         with contextlib.suppress(KeyError):  # an error has no such headers
             await left("fail")
-        with pytest.raises(TimeoutError):
-            await left("wait", 0.1)
-        await asyncio.sleep(0.05)
+        leaving = asyncio.create_task(left("wait"))
+        await embedder.asked.wait()
+        leaving.cancel()
+        while service.admission.inside:
+            await asyncio.sleep(0.01)
         assert await left("b" * 4) == (46, 88)
 
 

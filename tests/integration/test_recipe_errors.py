@@ -210,5 +210,5 @@ kinds = { add = "text", bye = "end" }
     more = {"timeouts": {**PATIENT, "idle": 3}}
     script = (*begin_stream(body), Send(b""))
     async with scripted(tmp_path, describe(table), script, **more) as (_, berlin):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await tell(berlin)).text == "Hello"

@@ -72,7 +72,7 @@ async def test_text_comes_at_once(framing: str, tmp_path: Path) -> None:
     script = (*begin_stream(first), WaitFor(go_on), Send(chunk(second) + LAST_CHUNK))
     async with scripted(tmp_path, recipe, script) as (_, berlin):
         pieces = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for piece in berlin.text("Hi"):
                 pieces.append(piece)
                 go_on.set()
@@ -347,6 +347,6 @@ async def test_the_connection_is_used_again_after_the_mark(tmp_path: Path) -> No
         assert len(server.connections) == 1
         # A service that never ends it costs a connection, and no time.
         read.clear()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert (await tell(berlin)).text == "Hello"
         assert await server.connections[0].left_by_client()

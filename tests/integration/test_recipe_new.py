@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from berlin.auth.credentials import Credentials
 from berlin.providers.scripted import ScriptedProvider
-from berlin.recipes.build import build_provider
-from berlin.recipes.recipe import Recipe, parse_recipe, resolve_endpoint
+from berlin.recipes.recipe import Recipe, parse_recipe
 from berlin.types import Finished, Secret
-from berlin.workbench.fake import open_fake, redirect
+from berlin.workbench.fake import open_fake
 from support.browser import Browser
 from support.cli import Cli
-from support.recipes import TIMEOUTS, ask, recipe_of
+from support.recipes import ask, client_of, opened, recipe_of
 
 PIECES = ["The", " capital", " of France", " is", " Paris", ".\n", 'It\'s "big"!']
 TEXT = "".join(PIECES)
@@ -202,18 +200,14 @@ def scripted() -> ScriptedProvider:
 
 async def browse(recipe: Recipe, url: str) -> Browser:
     """Log in and ask once, as a browser would, and return what it saw."""
-    parts = urlsplit(url)
-    moved = redirect(recipe, f"{parts.scheme}://{parts.netloc}")
     seen: list[Browser] = []
-    provider, _ = build_provider(
-        moved,
-        resolve_endpoint(moved.endpoint),
-        CREDENTIALS,
-        TIMEOUTS,
-        record=lambda sender: seen.append(Browser(sender, url)) or seen[0],
-    )
-    assert (await ask(provider, PROMPT)).text == TEXT
-    await provider.aclose()
+
+    def record(sender: Any) -> Any:
+        seen.append(Browser(sender, url))
+        return seen[0]
+
+    async with client_of(recipe, url, CREDENTIALS, record=record) as (provider, _):
+        assert (await ask(provider, PROMPT)).text == TEXT
     return seen[0]
 
 
@@ -226,12 +220,8 @@ async def check_draft(path: Path, answers: ScriptedProvider, browser: Browser) -
     assert "fake-" not in text  # so the fake's tokens begin
     assert "Mozilla" not in text
     recipe = parse_recipe(text, path.name)
-    endpoint = resolve_endpoint(recipe.endpoint)
-    provider, _ = build_provider(recipe, endpoint, CREDENTIALS, TIMEOUTS)
-    try:
+    async with opened(recipe, CREDENTIALS) as (provider, _):
         assert (await ask(provider, "And of Spain?")).text == TEXT
-    finally:
-        await provider.aclose()
     assert answers.requests[-1].messages[-1].text == "And of Spain?"
     return recipe
 

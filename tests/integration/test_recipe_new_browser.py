@@ -10,14 +10,12 @@ import pytest
 from aiohttp import web
 
 from berlin.auth.credentials import Credentials
-from berlin.recipes.build import build_provider
-from berlin.recipes.recipe import parse_recipe, resolve_endpoint
-from berlin.types import Timeouts
+from berlin.recipes.recipe import parse_recipe
 from berlin.workbench.draft.choose import find_chat
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.writer import Draft, write_draft
 from support.playing import running
-from support.recipes import ask
+from support.recipes import ask, opened
 
 ANN = Credentials.of("ann@example.com", "correct-horse")
 
@@ -136,11 +134,9 @@ async def test_a_browser_login_with_csrf_works_at_once() -> None:
     """The draft follows the form's mark, the cookies and the header's mark, and logs in again."""
     async with running(Site().app()) as url:
         recipe = parse_recipe(drafted(saved(url)).text, "site.toml")
-        endpoint = resolve_endpoint(recipe.endpoint)
-        provider, _ = build_provider(recipe, endpoint, ANN, Timeouts(5, 10, 10, 30))
-        answers = await asyncio.gather(ask(provider, "Hi"), ask(provider, "again"))
+        async with opened(recipe, ANN) as (provider, _):
+            answers = await asyncio.gather(ask(provider, "Hi"), ask(provider, "again"))
         assert [a.text for a in answers] == ["You said Hi", "You said again"]
-        await provider.aclose()
 
 
 @pytest.mark.parametrize(

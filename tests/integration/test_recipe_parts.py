@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -15,8 +15,7 @@ from berlin.auth.credentials import Credentials
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
 from berlin.language.backwards import decode_multipart
 from berlin.providers.scripted import ScriptedProvider
-from berlin.recipes.build import build_provider
-from berlin.recipes.recipe import Recipe, resolve_endpoint
+from berlin.recipes.recipe import Recipe
 from berlin.types import (
     ChatRequest,
     ChatResponse,
@@ -25,13 +24,12 @@ from berlin.types import (
     Message,
     Secret,
     TextPart,
-    Timeouts,
     Tool,
     ToolCallPart,
     ToolResultPart,
 )
 from support.formats import answered
-from support.recipes import fake_and_client, recipe_of
+from support.recipes import fake_and_client, opened, recipe_of
 from support.site import open_site
 
 PNG, PDF = b"\x89PNG\r\n\x1a\n\x00--a", b"%PDF-1.7 text"
@@ -142,9 +140,8 @@ async def sent(
 
     paths = ("/chat", *answers)
     async with open_site(**dict.fromkeys(paths, note)) as site:
-        endpoint = resolve_endpoint(type(recipe.endpoint)(site.url))
-        provider, _ = build_provider(recipe, endpoint, None, Timeouts(5, 10, 10, 30))
-        async with aclosing(provider):
+        here = msgspec.structs.replace(recipe, endpoint=type(recipe.endpoint)(site.url))
+        async with opened(here, None) as (provider, _):
             return seen, await answered(provider, request)
 
 
@@ -228,11 +225,9 @@ async def test_the_bytes_of_a_file_go_to_the_url_that_the_service_gave() -> None
 
     async with open_site(**dict.fromkeys(("/uploads", "/put", "/chat"), note)) as site:
         recipe = presigned()
-        endpoint = resolve_endpoint(type(recipe.endpoint)(site.url))
-        key = Credentials(api_key=Secret("key-1"))
-        provider, _ = build_provider(recipe, endpoint, key, Timeouts(5, 10, 10, 30))
-        bursts = [burst async for burst in provider.bursts(ChatRequest((SHOWN,)))]
-        await provider.aclose()
+        here = msgspec.structs.replace(recipe, endpoint=type(recipe.endpoint)(site.url))
+        async with opened(here, Credentials(api_key=Secret("key-1"))) as (provider, _):
+            bursts = [burst async for burst in provider.bursts(ChatRequest((SHOWN,)))]
     assert bursts
     as_json = "application/json"
     assert seen[0] == ("/uploads", "key-1", as_json, b'{"name":"image.png","bytes":12}')

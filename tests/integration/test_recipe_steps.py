@@ -283,9 +283,9 @@ async def test_polling_that_never_ends(tmp_path: Path) -> None:
     """A service that is never ready runs into the limit of the request."""
     scripts = (given({"id": 1}), given({"state": "queued"}))
     async with scripted(tmp_path, describe(POLLED, JOB), *scripts) as (server, berlin):
-        told = await tell(berlin, timeout=Timeouts(connect=5, first_event=0.6, idle=9, total=9))
+        told = await tell(berlin, timeout=Timeouts(connect=5, first_event=1.0, idle=9, total=9))
     told.failed_with(errors.UpstreamTimeoutError)
-    assert 3 <= len(server.requests) <= 15
+    assert 3 <= len(server.requests) <= 22
 
 
 async def test_a_token_that_expires_while_polling(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ async def test_cancelled_in_a_pause(tmp_path: Path) -> None:
     scripts = (given({"id": 1}), given({"state": "queued"}))
     async with no_new_tasks(), scripted(tmp_path, recipe, *scripts) as (server, berlin):
         asking = asyncio.create_task(tell(berlin))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while len(server.requests) < 2:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)  # the answer is read: the pause has begun
@@ -329,7 +329,7 @@ async def test_cancelled_in_a_step(tmp_path: Path) -> None:
     script = (Send(head("200 OK", "Content-Length: 100") + b"{"), Hang())
     async with scripted(tmp_path, recipe, script) as (server, berlin):
         asking = asyncio.create_task(tell(berlin))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not server.requests:
                 await asyncio.sleep(0.01)
         asking.cancel()

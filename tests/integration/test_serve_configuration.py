@@ -114,7 +114,7 @@ async def test_limits_of_a_provider(tmp_path: Path) -> None:
         cli.configure(house(one.url, "models = ['m1']\nat_once = 1\nwaiting = 1"))
         async with serving(cli) as (process, at):
             asking = [asyncio.create_task(at.ask(OPENAI, model="house:m1")) for _ in range(3)]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 [over] = (await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED))[0]
             assert over.result().status == 429
             assert over.result().headers["Retry-After"] == "2"
@@ -153,7 +153,7 @@ async def test_models_that_a_service_lists(tmp_path: Path) -> None:
         cli.configure(table)
         async with serving(cli) as (process, at):
             listed: list[str] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while len(listed) < 3:
                     models = (await at.get("/v1/models")).json["data"]
                     listed = [model["id"] for model in models]
@@ -174,7 +174,7 @@ async def test_a_service_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
             "default = 'house'\n" + house(one.url, "models = ['m1']\nmodel = 'm1'") + table
         )
         async with serving(cli) as (process, at):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while not hanging.requests:
                     await asyncio.sleep(0.01)
                 models = (await at.get("/v1/models")).json["data"]

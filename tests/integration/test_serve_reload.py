@@ -23,7 +23,7 @@ def talking(text: str) -> Script:
     return stream(*openai_answer(Said((text,))), headers=(SSE,))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within: float = 30.0) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(within):
         while not await condition():

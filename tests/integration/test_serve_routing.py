@@ -52,7 +52,7 @@ async def test_R09_two_gateways_and_one_redis(tmp_path: Path) -> None:
         refused = next(answer for answer in answers if answer.status == 429)
         assert 0 < int(refused.headers["Retry-After"]) <= 60
         first = await gateways[0].ask(OPENAI, model="kept", stream=True)
-        async with asyncio.timeout(20):  # it is kept in the background
+        async with asyncio.timeout(30):  # it is kept in the background
             while (
                 "Age"
                 not in (second := await gateways[1].ask(OPENAI, model="kept", stream=True)).headers
@@ -93,7 +93,7 @@ async def test_what_waits_for_a_limit_is_in_the_metrics(tmp_path: Path) -> None:
     table = 'use = "slow:m1"\nlimit = { concurrent = 1 }'
     async with services(tmp_path, table, slow=[(Hang(),)]) as both:
         asked = [asyncio.create_task(both.at.ask(OPENAI, model="smart")) for _ in range(3)]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 page = (await both.at.get("/metrics")).data.decode()
                 if 'berlin_waiting{provider="smart"} 2.0' in page:

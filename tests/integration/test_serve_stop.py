@@ -129,7 +129,7 @@ async def test_stop_while_a_service_is_asked_for_its_models(tmp_path: Path) -> N
         recipe.write_text(recipe.read_text() + fetch)
         cli.configure(table)
         async with serving(cli) as (process, _):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while not hanging.requests:
                     await asyncio.sleep(0.01)
             assert await stopped(process) == "berlin: stopping\n"

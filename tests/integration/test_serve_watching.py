@@ -125,7 +125,7 @@ async def test_access_log_on_standard_output(tmp_path: Path) -> None:
     cli = Cli(tmp_path).configure("[server]\naccess_log = '-'\n")
     async with serving(cli) as (process, at):
         got = await at.ask(OPENAI, model="guide")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             line = json.loads(await reader(process.stdout).readline())
         assert line["request_id"] == got.headers["x-request-id"]
         await stopped(process)
@@ -234,13 +234,13 @@ async def test_open_streams_and_the_line_go_up_and_down(tmp_path: Path) -> None:
             waits = asyncio.create_task(at.session.post(at.url + OPENAI.path, json=body))
             line = series("waiting", provider="house")
             open_ = series("open_streams", face="openai")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (await metrics(at)).get(line) != 1:
                     await asyncio.sleep(0.02)
             waits.cancel()
             for got in streams:
                 got.close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 now = await metrics(at)
                 while now[open_] or now[line]:
                     now = await metrics(at)

@@ -48,7 +48,7 @@ async def _counts_up_to(session: aiohttp.ClientSession, url: str, count: int) ->
     A request is counted just after its answer.
     """
     seen: list[float] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while seen[-4:] != [count] * 4:
             seen.append(await _counted(session, url))
     return seen
@@ -62,7 +62,7 @@ def _workers(parent: int) -> set[int]:
 
 async def _until(process: asyncio.subprocess.Process, words: str) -> str:
     """Read stderr up to the line with some words."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while words not in (line := (await reader(process.stderr).readline()).decode()):
             assert line, f"it ended before it said {words!r}"
     return line
@@ -135,7 +135,7 @@ async def test_g29_rolling_restart_under_load(tmp_path: Path) -> None:
             process.send_signal(signal.SIGUSR2)
             await _until(process, "restart.began")
             await _until(process, "serving on")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while _workers(process.pid) & before:
                     await asyncio.sleep(0.05)
             done.set()
@@ -157,9 +157,9 @@ async def test_a_second_gateway_on_the_port(tmp_path: Path) -> None:
         assert f"cannot listen on 127.0.0.1:{port}" in refused.err
         assert refused.err.count("\n") == 1
         process.kill()  # and workers do not outlive their parent
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await process.communicate()
-        async with asyncio.timeout(20), _fresh() as session:
+        async with asyncio.timeout(30), _fresh() as session:
             while True:
                 try:
                     await _page(session, url + "/healthz")

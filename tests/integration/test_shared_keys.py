@@ -20,6 +20,13 @@ from support.gateway import OPENAI, At, serve
 from support.postgres import Postgres
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give PostgreSQL the time that it needs beside a full machine."""
+    for name in ("reader.WAIT_S", "table.CONNECT_TIMEOUT_S", "table.COMMAND_TIMEOUT_S"):
+        monkeypatch.setattr(f"berlin.gateway.access.shared_keys.{name}", 20.0)
+
+
 async def status(at: At, token: str) -> int:
     """Return the status of an answer to a key."""
     return (await at.ask(OPENAI, model="guide", key=token)).status

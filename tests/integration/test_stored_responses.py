@@ -100,6 +100,22 @@ async def test_redis_forgets_in_time(redis: Redis) -> None:
     engine.close()
 
 
+async def test_replicas_that_get_one_id_mix_nothing(redis: Redis) -> None:
+    """Of two responses with one id, as a service's, neither is found."""
+    engines = [RedisEngine(Secret(redis.url), 30, 10**6) for _ in range(2)]
+    body = b'{"id":"resp_1","output":[]}'
+    records = [Record("resp_1", "t", "", b'["%d"]' % n, body, ("msg_1",)) for n in range(2)]
+    engines[0].put(records[0])
+    assert engines[1].get("t", "resp_1") == records[0]
+    with pytest.raises(OSError, match="twice"):
+        engines[1].put(records[1])
+    for engine in engines:
+        assert engine.get("t", "resp_1") is None
+        assert engine.find("t", "msg_1") is None
+        assert not engine.delete("t", "resp_1")
+        engine.close()
+
+
 async def test_a_redis_that_is_gone_costs_no_answer(redis: Redis) -> None:
     """Answers go on; what is stored cannot be read, and that is a 503."""
     config = ResponsesConfig(store=redis.url)
@@ -140,6 +156,7 @@ async def test_the_end_waits_until_it_is_stored(stream: bool) -> None:
             async with at.session.get(at.url + "/healthz") as answer:
                 assert answer.status == 200
         assert not asked.done()
+        assert at.gateway.streams.open.now == 1  # a stop waits for it
         engine.may.set()
         data = await asked
     assert b'"completed"' in data

@@ -231,7 +231,7 @@ async def test_record_and_replay(ann: Reader) -> None:
 async def test_the_fake_is_asked_as_it_says(ann: Reader) -> None:
     """The table that `berlin recipe serve` prints asks the service that it plays."""
     words = [*ann.words("recipe", "serve"), "--port", "0"]
-    async with ann.cli.start(*words) as process, asyncio.timeout(20):
+    async with ann.cli.start(*words) as process, asyncio.timeout(30):
         table = ""
         while "password = " not in table:
             table += (await reader(process.stdout).readline()).decode()

@@ -131,7 +131,7 @@ class _Fleet:
         """Add a key, and wait until both workers know it."""
         made = await self.cli.run("key", "add", name, *args)
         self.keys[name] = made.out.strip()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while set(await self.models(name)) != {200}:
                 pass
 

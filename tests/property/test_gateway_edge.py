@@ -116,7 +116,7 @@ async def status_of(at: At, data: bytes) -> int:
         writer.write(data)
         with contextlib.suppress(ConnectionError):
             writer.write_eof()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 said = await reader.read()
             line = said.split(b"\r\n", 1)[0].split()
             return int(line[1]) if said.startswith(b"HTTP/1.") else 0

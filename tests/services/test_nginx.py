@@ -71,7 +71,7 @@ async def test_streams_pass_unbuffered_and_end_with_the_client(tmp_path: Path, b
         nginx(tmp_path, block, place(at), place(at)) as client,
     ):
         answer = await post(client, at)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             read = b""
             while b"Hello" not in read:
                 read += await answer.content.readany()

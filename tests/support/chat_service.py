@@ -1,7 +1,7 @@
 """A real, well-behaved chat service behind a login, that notes down all that clients do.
 
     async with ChatService() as service:
-        berlin = Berlin(service.url, "account", "password")
+        berlin = client(service)
 
 It behaves until a test tells it otherwise: answers that are queued in `login_answers` and
 `chat_answers` are given once each, and `on_login` and `on_chat` see every request first.
@@ -28,7 +28,10 @@ from typing import Any, Final, Self, TypeAlias
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from berlin import Berlin, Timeouts
+
 BACKLOG = 4096
+PATIENT = Timeouts(connect=20, first_event=20, idle=20, total=30)
 LARGEST_REQUEST_BYTES = 256 * 1024 * 1024
 # asyncio's debug mode tells of steps over 100 ms: that is the machine, and no fault.
 SLOW_STEP = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
@@ -178,13 +181,13 @@ class ChatService:
         """Refuse these tokens from now on; without any, all that were issued."""
         self._good -= set(tokens or self._good)
 
-    async def all_closed(self, within: float = 20.0) -> None:
+    async def all_closed(self, within: float = 30.0) -> None:
         """Wait until no connection is open."""
         async with asyncio.timeout(within):
             while self.open:
                 await asyncio.sleep(0.002)
 
-    async def seen(self, chats: int = 0, logins: int = 0, within: float = 20.0) -> None:
+    async def seen(self, chats: int = 0, logins: int = 0, within: float = 30.0) -> None:
         """Wait until this many requests have come in."""
         async with asyncio.timeout(within):
             while len(self.chats) < chats or len(self.logins) < logins:
@@ -308,6 +311,16 @@ class ChatService:
         return response
 
 
+def client(
+    service: ChatService,
+    account: str = "account",
+    password: str = "password",
+    timeouts: Timeouts = PATIENT,
+) -> Berlin:
+    """Return a provider that asks a service."""
+    return Berlin(service.url, account, password, timeout=timeouts)
+
+
 class _Server(web.Server):
     """Counts connections, and ends an answer as soon as nobody is there to read it."""
 
@@ -348,7 +361,7 @@ def allow_many_descriptors() -> None:
 
 
 @contextlib.asynccontextmanager
-async def no_new_tasks(within: float = 10.0) -> AsyncIterator[None]:
+async def no_new_tasks(within: float = 30.0) -> AsyncIterator[None]:
     """Fail if a task that began inside is still there at the end.
 
     The service's own tasks for open connections do not count, nor the gateway's for idle ones.

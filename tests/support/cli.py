@@ -220,7 +220,7 @@ class Terminal:
         """All that was shown, without the terminal's own sequences."""
         return strip_sequences(self.shown.decode("utf-8", "replace"))
 
-    async def sees(self, text: str, within: float = 20.0) -> None:
+    async def sees(self, text: str, within: float = 30.0) -> None:
         """Wait until the text is shown, after what was waited for before."""
         try:
             async with asyncio.timeout(within):
@@ -255,7 +255,7 @@ class Terminal:
         self.types("\x04")
         assert await self.ends() == 0
 
-    async def ends(self, within: float = 20.0) -> int:
+    async def ends(self, within: float = 30.0) -> int:
         """Wait for the end of the program and return its exit code."""
         async with asyncio.timeout(within):
             code = await self.process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from functools import partialmethod
 
 import pytest
@@ -19,6 +20,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def zone_at_noon() -> str:
+    """Return a time zone in which neither a day nor a month ends while a test runs."""
+    return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
 
 
 def session_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:

@@ -41,7 +41,7 @@ take = { token = "/token" }
 ANN = {"account": "ann", "password": "correct-horse"}
 
 # For what must not run into a limit, also on a busy machine.
-PATIENT = {"connect": 5, "first_event": 10, "idle": 10, "total": 20}
+PATIENT = {"connect": 10, "first_event": 20, "idle": 20, "total": 40}
 
 
 def describe(

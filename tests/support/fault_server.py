@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._left = asyncio.Event()
         self._we_closed = False
 
-    async def left_by_client(self, within: float = 20.0) -> bool:
+    async def left_by_client(self, within: float = 30.0) -> bool:
         """Wait until the client closes the connection; tell whether it did."""
         try:
             async with asyncio.timeout(within):

@@ -34,8 +34,9 @@ from berlin.gateway.catalog import Catalog, Service
 from berlin.gateway.chat import Gateway
 from berlin.gateway.serving.server import open_server
 from berlin.gateway.streaming import OpenStreams
+from berlin.providers.scripted import ScriptedProvider
 from berlin.recipes.recipe import parse_recipe
-from berlin.types import Endpoint
+from berlin.types import Endpoint, Finished
 from support.face import LOGIN, PASSWORDS, accounts
 
 PATIENT = Timeouts(connect=10, first_event=20, idle=20, total=40)
@@ -287,7 +288,7 @@ class At:
         lines = [f"{name}: {value}" for name, value in named]
         return request_bytes("POST", dialect.path, body, *lines, *more)
 
-    async def raw(self, data: bytes, within: float = 20.0) -> bytes:
+    async def raw(self, data: bytes, within: float = 30.0) -> bytes:
         """Send bytes on a connection of its own, and return all that comes until it is closed."""
         async with self.connection() as (reader, writer):
             writer.write(data)
@@ -326,6 +327,11 @@ async def silence() -> None:
 
     with patch.object(Head, "keep_alive", noted):
         await enough.wait()
+
+
+def service(*script: Any, **more: Any) -> Service:
+    """Return a service that plays a script."""
+    return Service("s", ScriptedProvider(list(script) or ["Hi", Finished()]), ["m1"], **more)
 
 
 @asynccontextmanager

@@ -30,6 +30,6 @@ async def ask(
 
 async def rest_of(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     """Wait for the end, and return the exit code and what is left of stderr."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         said = await reader(process.stderr).read()
         return await process.wait(), said.decode()

@@ -25,6 +25,7 @@ from aiohttp import web
 from berlin.client import Berlin
 from berlin.config import Settings
 from support.described import settings_of, write_provider
+from support.playing import playing
 
 CHAT = """
 [chat]
@@ -119,16 +120,12 @@ class FlowService:
         self.seen: list[Seen] = []
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{self._prefix}"
+        self._playing = playing(self._serve)
+        self.url = await self._playing.__aenter__() + self._prefix
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._runner.cleanup()
+        await self._playing.__aexit__(None, None, None)
 
     def at(self, path: str) -> list[Seen]:
         """Return the requests to one path."""

@@ -59,7 +59,7 @@ async def programs_holder_killed(folder: Path) -> Outcome:
     async with _expired(folder, refresh_takes=1.5) as (service, found):
         holder = found.processes[0]
         holder.stdin.write(b"\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not service.refreshes:
                 await asyncio.sleep(0.01)
         holder.kill()

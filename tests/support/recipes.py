@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,18 +55,22 @@ def unattended(recipe: Recipe) -> Recipe:
 
 
 @asynccontextmanager
-async def client_of(
-    recipe: Recipe, url: str, credentials: Credentials = CREDENTIALS
+async def opened(
+    recipe: Recipe, credentials: Credentials | None = CREDENTIALS, **more: Any
 ) -> AsyncIterator[tuple[HttpProvider, Authenticator]]:
+    """Give the provider of a recipe, and its authentication."""
+    endpoint = resolve_endpoint(recipe.endpoint)
+    provider, auth = build_provider(recipe, endpoint, credentials, TIMEOUTS, **more)
+    async with aclosing(provider):
+        yield provider, auth
+
+
+def client_of(
+    recipe: Recipe, url: str, credentials: Credentials = CREDENTIALS, **more: Any
+) -> AbstractAsyncContextManager[tuple[HttpProvider, Authenticator]]:
     """Give the provider of a recipe that asks a fake of it, and its authentication."""
     parts = urlsplit(url)
-    moved = redirect(recipe, f"{parts.scheme}://{parts.netloc}")
-    endpoint = resolve_endpoint(moved.endpoint)
-    provider, auth = build_provider(moved, endpoint, credentials, TIMEOUTS)
-    try:
-        yield provider, auth
-    finally:
-        await provider.aclose()
+    return opened(redirect(recipe, f"{parts.scheme}://{parts.netloc}"), credentials, **more)
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ models = ["m1"]
 """
 
 
-TIMEOUTS = "timeouts = { connect = 2, first_event = 5, idle = 5, total = 20 }"
+TIMEOUTS = "timeouts = { connect = 10, first_event = 10, idle = 10, total = 30 }"
 
 
 class Seen:

@@ -76,7 +76,7 @@ async def stopped(process: asyncio.subprocess.Process) -> str:
 
 async def ended(process: asyncio.subprocess.Process) -> str:
     """Check that a process that was told to stop ends well, and return the rest of stderr."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         said = (await reader(process.stderr).read()).decode()
         assert await process.wait() == 0
     return said
@@ -84,7 +84,7 @@ async def ended(process: asyncio.subprocess.Process) -> str:
 
 async def hears(process: asyncio.subprocess.Process, words: str) -> str:
     """Wait for a line on stderr with these words in it, and return it."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while line := (await reader(process.stderr).readline()).decode():
             if words in line:
                 return line

@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from support.playing import listening
+
 Reply: TypeAlias = web.Response | Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
@@ -31,12 +33,7 @@ class Site:
 
 @asynccontextmanager
 async def open_site(**answers: Reply) -> AsyncIterator[Site]:
-    site = Site(dict(answers.items()))
-    runner = web.ServerRunner(web.Server(site.answer))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    site = Site(answers)
+    async with listening(web.ServerRunner(web.Server(site.answer))) as port:
+        site.url = f"http://127.0.0.1:{port}"
         yield site
-    finally:
-        await runner.cleanup()

@@ -20,6 +20,7 @@ from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import TokenKey, TokenStore
 from berlin.client import Berlin
 from berlin.config import Overrides, Settings, load_config, resolve_settings
+from support.playing import running
 
 RECIPE = """
 schema = 1
@@ -101,14 +102,12 @@ class TokenService:
         app.router.add_post(f"{prefix}/api/login", self._login)
         app.router.add_post(f"{prefix}/api/refresh", self._renew)
         app.router.add_post(f"{prefix}/api/chat", self._chat)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=2048).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{prefix}"
+        self._running = running(app)
+        self.url = await self._running.__aenter__() + prefix
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._runner.cleanup()
+        await self._running.__aexit__(None, None, None)
 
     def expire_all(self) -> None:
         """Make every token bad."""

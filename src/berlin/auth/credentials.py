@@ -123,7 +123,7 @@ class Credentials(msgspec.Struct, frozen=True):
         return self.account or self.client_id
 
     def fingerprint(self) -> Fingerprint:
-        """Return what differs when any value differs, and reveals none."""
+        """Return an identity that differs when any value differs, and reveals none."""
         # For referenced values only the source: a projected token changes every few minutes. The
         # one-time code is not part of the identity.
         kept = [(name, _place_of(source)) for name, source in self.kept]
@@ -209,4 +209,5 @@ def _place_of(source: SecretSource) -> dict[str, object]:
 USER_NAMES = ("account", "password", "api_key", "refresh_token", "totp_seed")
 CLIENT_NAMES = ("client_id", "client_secret", "private_key", "assertion")
 NAMES = (*USER_NAMES, *CLIENT_NAMES)
+SECRET_NAMES = tuple(name for name in NAMES if name not in ("account", "client_id"))
 CODE = "code"

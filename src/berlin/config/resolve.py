@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 
 import msgspec
 
-from berlin.auth.credentials import NAMES, Credentials
+from berlin.auth.credentials import NAMES, SECRET_NAMES, Credentials
 from berlin.auth.secret_sources import SecretSource
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.config.credentials import StoredCredentials, choose_credentials
@@ -51,12 +51,6 @@ class Settings(msgspec.Struct, frozen=True):
         return (*where, who, self.timeouts, self.model, self.conversations)
 
 
-_SECRET = (
-    *("password", "api_key", "client_secret", "refresh_token", "private_key", "assertion"),
-    *("totp_seed", "proxy"),
-)
-
-
 class Overrides(msgspec.Struct, frozen=True):
     """Values given as arguments; they take precedence over everything else.
 
@@ -85,7 +79,7 @@ class Overrides(msgspec.Struct, frozen=True):
     last_url: str | None = None
 
     def __post_init__(self) -> None:
-        for name in _SECRET:
+        for name in (*SECRET_NAMES, "proxy"):
             value = getattr(self, name)
             if isinstance(value, str):
                 msgspec.structs.force_setattr(self, name, Secret(value))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from berlin.auth.credentials import SECRET_NAMES
 from berlin.config.models.tables import BreakerConfig, LimitConfig, ModelConfig
 from berlin.config.tables.base import Count, CountFromZero, NotNegative, Positive, Reference, Table
 from berlin.config.tables.issuers import IssuerConfig
@@ -19,12 +20,6 @@ from berlin.types import Timeouts
 MAX_WORKERS = 256
 BUILT_IN = ("berlin", "guide")
 """Providers that need no table in the file."""
-
-
-_SECRET_SETTINGS = (
-    *("password", "api_key", "client_secret", "refresh_token", "private_key", "totp_seed"),
-    "proxy",
-)
 
 
 class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
@@ -94,9 +89,9 @@ class ProviderConfig(Table, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.class_ is None and self.options:
             raise ValueError("options are for a class; options of the model belong to the request")
-        for name in _SECRET_SETTINGS:
+        for name in (*SECRET_NAMES, "proxy"):
             value = getattr(self, name)
-            if isinstance(value, Reference) and value.caller:
+            if name != "assertion" and isinstance(value, Reference) and value.caller:
                 raise ValueError(f"{name} is never a caller's: only assertion is")
         of_recipe = ("url", "account", "password", "api_key", "client_id", "client_secret")
         for name in of_recipe if self.class_ is not None else ():

@@ -54,9 +54,11 @@ def decode_member(raw: Raw | UnsetType, param: str) -> Any:
 
 def decode_rest(body: bytes, known: frozenset[str]) -> dict[str, Any]:
     """Return the unknown members of a body; `null` counts as absent. Raises InvalidRequestError."""
-    members = _MEMBERS.decode(body)
-    rest = {name: decode_member(raw, name) for name, raw in members.items() if name not in known}
-    return {name: value for name, value in rest.items() if value is not None}
+    rest = {}
+    for name, raw in _MEMBERS.decode(body).items():
+        if name not in known and (value := decode_member(raw, name)) is not None:
+            rest[name] = value
+    return rest
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])

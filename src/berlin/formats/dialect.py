@@ -44,7 +44,7 @@ class DialectFormat(Format):
         self._chat = chat
         self._defaults = dict(chat.json or {})
         self._rename = {**self.renamed, **chat.rename}
-        self._rename.pop("model", None)  # it is no option; see `AroundFormat`
+        self._rename.pop("model", None)  # not an option; see `AroundFormat`
         self._prepare()
 
     def _prepare(self) -> None:
@@ -80,7 +80,7 @@ class DialectFormat(Format):
 
 
 def fit_id(id: str, length: int) -> str:
-    """Return the id of a tool call in so many letters and digits; 0 leaves it as it is."""
+    """Return the id of a tool call with this many letters and digits; 0 leaves it unchanged."""
     if not length or (len(id) == length and id.isascii() and id.isalnum()):
         return id
     number = int.from_bytes(hashlib.sha256(id.encode()).digest())

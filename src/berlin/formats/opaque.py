@@ -89,7 +89,7 @@ def unseal(text: object) -> Opaque | None:
 
 
 def opaque_of_call(extra: MaybeExtra, dialect: str) -> MaybeExtra:
-    """Return what a service of another dialect wants back with its call, if anything.
+    """Return the state that a service of another dialect wants back with its call, if any.
 
     Args:
         dialect: the client's dialect, which sends its own members back anyway.
@@ -156,6 +156,8 @@ class TurnState:
 
     def sealed(self) -> str:
         """Return the envelope; `""` if the service wants nothing back."""
+        if not self._parts and not self._calls:
+            return ""
         parts = [part if isinstance(part, OpaquePart) else part.part() for part in self._parts]
         calls = {
             self._ids.get(index, ""): extra

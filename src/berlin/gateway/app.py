@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiohttp import web
-
-from berlin.errors import BerlinError
+from berlin.errors import BerlinError, UnavailableError
+from berlin.gateway import web
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.sessions import Sessions
 from berlin.gateway.chat import Gateway
 from berlin.gateway.dispatch import Dispatch, Resource
-from berlin.gateway.face import ID, Face, Handler, Route
+from berlin.gateway.face import Face, Handler, Route
 from berlin.gateway.faces import anthropic, embeddings, ollama, openai
 from berlin.gateway.faces.berlin import BerlinFace
 from berlin.gateway.faces.responses import ResponsesFace
 from berlin.gateway.faces.usage import show_usage
 from berlin.gateway.observe.flood import bound_log
-from berlin.gateway.observe.visit import VISIT, Visit
+from berlin.gateway.observe.visit import Visit
 from berlin.gateway.refusals import HttpFault, headers_of, public
 from berlin.gateway.serving.health import PAGES
 from berlin.gateway.serving.page import show_page
@@ -60,9 +59,9 @@ class App:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         gateway = self._gateway
-        found, request[ID] = self._dispatch.find(request.rel_url.path_safe)
+        found, request.id = self._dispatch.find(request.rel_url.path_safe)
         visit = Visit(request.method, found.path, gateway.guard.address(request), request.headers)
-        request[VISIT] = visit
+        request.visit = visit
         visit.face = found.face.name
         try:
             response = await self._handler(request, found)(gateway, request)
@@ -97,7 +96,8 @@ class App:
             gateway.guard.check_origin(request)
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
                 return _preflight
-            gateway.check_running()
+            if gateway.stopping:
+                raise UnavailableError("the service is stopping; try again", retry_after=1)
         handler = found.handlers.get(request.method)
         if handler is None:
             allow = ",".join(sorted(found.handlers))

@@ -6,11 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Hashable
 
-from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from berlin.errors import OverloadedError
-from berlin.gateway.observe.visit import VISIT
+from berlin.gateway import web
 from berlin.gateway.refusals import HttpFault
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
@@ -106,15 +105,14 @@ class Bodies:
 
     def release(self, request: web.Request) -> None:
         """Stop counting the body of a request that has ended."""
-        held = request.get(_HELD)
-        if held is not None:
-            self.budget.give_back(*held)
+        if request.held is not None:
+            self.budget.give_back(*request.held)
 
     async def _read(
         self, request: web.Request, client: Hashable, announced: int, limit: int
     ) -> bytes:
         self.budget.take(client, announced)
-        request[_HELD] = client, announced
+        request.held = client, announced
         pieces, size = [], 0
         if request.headers.get("Expect", "").lower() == "100-continue":
             # Only now: a client whose request is refused need not send it.
@@ -124,9 +122,10 @@ class Bodies:
                 while piece := await request.content.readany():
                     size += len(piece)
                     _check_length(size, limit)
-                    if size > request[_HELD][1]:
-                        self.budget.take(client, size - request[_HELD][1])
-                        request[_HELD] = client, size
+                    if size > announced:
+                        self.budget.take(client, size - announced)
+                        announced = size
+                        request.held = client, size
                     pieces.append(piece)
         except TimeoutError as error:
             raise HttpFault(408) from error
@@ -142,13 +141,10 @@ def _take_arrived(request: web.Request) -> bytes:
     return body
 
 
-_HELD: web.RequestKey[tuple[Hashable, int]] = web.RequestKey("held", tuple)
-"""Whose bytes are counted for a request, and how many."""
-
-
 def _check_kind(request: web.Request) -> None:
     # A web page can make a browser send forms and text anywhere without a CORS preflight.
-    if request.content_type.startswith(_NO_JSON) and not _is_curl(request):
+    is_json = request.headers.get("Content-Type") == "application/json"  # nearly all
+    if not is_json and request.content_type.startswith(_NO_JSON) and not _is_curl(request):
         raise HttpFault(415)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HttpFault(415)
@@ -159,9 +155,8 @@ def _is_curl(request: web.Request) -> bool:
 
     A browser that posts a form sends the page's origin.
     """
-    visit = request.get(VISIT)
     is_form = request.content_type == "application/x-www-form-urlencoded"
-    is_ollama = visit is not None and visit.face == "ollama"
+    is_ollama = request.visit.face == "ollama"
     return is_form and is_ollama and not any(name in request.headers for name in _OF_BROWSERS)
 
 

@@ -12,10 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
-from aiohttp import web
 
-from berlin.errors import UnavailableError
 from berlin.formats.contract import ClientCall, Format
+from berlin.gateway import web
 from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.limits.limiter import Limiter
@@ -23,7 +22,7 @@ from berlin.gateway.access.limits.spending import Demand, Spending
 from berlin.gateway.answering import BeforeEnd, Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
-from berlin.gateway.observe.visit import VISIT, Observer
+from berlin.gateway.observe.visit import Observer
 from berlin.gateway.session import session_of
 from berlin.gateway.stored.responses import StoredResponses
 from berlin.gateway.streaming import OpenStreams
@@ -123,7 +122,7 @@ class Gateway:
 
     def headers(self, request: web.Request) -> dict[str, str]:
         """Return the headers that every response has."""
-        visit = request[VISIT]
+        visit = request.visit
         headers = {
             "Server": "berlin",  # not the versions of the underlying libraries
             "x-request-id": visit.id,
@@ -134,11 +133,6 @@ class Gateway:
         if self.draining:
             headers["Connection"] = "close"
         return headers
-
-    def check_running(self) -> None:
-        """Raise UnavailableError if new requests are refused."""
-        if self.stopping:
-            raise UnavailableError("the service is stopping; try again", retry_after=1)
 
     async def receive(self, request: web.Request, decode: Callable[[bytes], _T]) -> _T:
         """Read a client's request with the decoder of its face.
@@ -152,7 +146,7 @@ class Gateway:
             OverloadedError: if too much of this client's data is being read already.
             HttpFault: if the body is too large, too slow, or not declared as JSON.
         """
-        visit = request[VISIT]
+        visit = request.visit
         body = await self.bodies.read(request, visit.key or visit.remote)
         if not body.isascii():
             check_text(body)
@@ -187,7 +181,7 @@ class Gateway:
         Raises:
             BerlinError: if there is no such model, or the key may not use it.
         """
-        request[VISIT].model = model
+        request.visit.model = model
         target = self.catalog.resolve(model)
         self.guard.check_model(key, target, model)
         return target
@@ -196,7 +190,7 @@ class Gateway:
         """Return the client's key, and record it. Raises as `Guard.identify` does."""
         key = await self.guard.identify(request, scope)
         if key is not None:
-            visit = request[VISIT]
+            visit = request.visit
             visit.key, visit.user = key.id, key.user
         return key
 
@@ -223,7 +217,7 @@ class Gateway:
         Raises:
             BerlinError: if it fails before the first event.
         """
-        visit, service = request[VISIT], target.service
+        visit, service = request.visit, target.service
         visit.provider, visit.stream = service.name, call.stream
         tenant = visit.key or visit.remote
         chat = self._chat_of(request, call.request, target, whole=not call.stream)
@@ -251,8 +245,8 @@ class Gateway:
                         held=service.holds,
                     )
                 body = await self.streams.whole(bursts, visit, head.encode_response)
-        if before_end is not None:
-            await before_end()
+            if before_end is not None:
+                await before_end()
         visit.bytes_out = len(body)
         return web.Response(body=body, content_type="application/json", headers=head.headers())
 
@@ -260,7 +254,7 @@ class Gateway:
         self, request: web.Request, asked: ChatRequest, target: Target, *, whole: bool
     ) -> ChatRequest:
         """Return a client's request as it is passed to the provider."""
-        visit, service = request[VISIT], target.service
+        visit, service = request.visit, target.service
         tenant = asked.tenant or visit.key or visit.remote
         identity, session_id = asked.identity, asked.session_id
         if service.serves_callers:

@@ -6,16 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from aiohttp import web
-
 from berlin.errors import BerlinError
+from berlin.gateway import web
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.chat import Gateway
 
 Handler: TypeAlias = Callable[[Gateway, web.Request], Awaitable[web.StreamResponse]]
-
-ID = web.RequestKey("id", str)
-"""The part of a path that matches `{id}`."""
 
 
 class Route(NamedTuple):

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
+
+from berlin.gateway import web
 
 # The most bytes buffered for a client before writing waits for it.
 HIGH_WATER_BYTES = 64 * 1024
@@ -107,6 +109,8 @@ class StreamedResponse(web.StreamResponse):
             raise ConnectionResetError("the client is gone")
         if self.is_behind:
             await self._drain()
+
+    __hash__ = object.__hash__  # aiohttp's is a function of Python that says the same
 
     @property
     def prepared(self) -> bool:

@@ -11,9 +11,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from aiohttp import web
-
 from berlin.errors import BerlinError, UnavailableError
+from berlin.gateway import web
 from berlin.gateway.access.admission import Slot
 from berlin.gateway.answering import Head
 from berlin.gateway.observe.visit import Visit
@@ -114,8 +113,6 @@ class OpenStreams:
                 if not response.begun:
                     raise
                 visit.error = error.with_traceback(None)  # see `App._refuse`
-                if head.before_end is not None:
-                    await head.before_end()
                 response.put(head.encoder().encode_error(broken_off(error, visit)))
             slot.leave()
             await response.end()

@@ -223,7 +223,7 @@ class CompiledStep:
     def take(
         self, response: HttpResponse, document: Any, cookies: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Return the values in an answer; `MISSING` for those that are not there.
+        """Return the values in an answer; `MISSING` for those it lacks.
 
         Args:
             cookies: cookies set by the steps so far.

@@ -16,7 +16,7 @@ MAX_COUNT = 2**53 - 1
 _DATES_END_US = 253_399_622_400_000_000  # December 9999
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The row of a request. `None` means unknown, which is different from 0.
 
     Attributes:
@@ -87,9 +87,9 @@ def name_of(text: str) -> str:
     ]
 
 
-def count_of(value: int | None) -> int | None:
-    """Return a count; one that no service can mean is unknown."""
-    return value if value is not None and 0 <= value <= MAX_COUNT else None
+def counts_of(*values: int | None) -> list[int | None]:
+    """Return counts; those that no service can mean are unknown."""
+    return [n if n is not None and 0 <= n <= MAX_COUNT else None for n in values]
 
 
 _encode = msgspec.json.Encoder().encode
@@ -99,11 +99,6 @@ _decode = msgspec.json.Decoder(Entry).decode
 def encode_line(entry: Entry) -> bytes:
     """Return the journal's line of a row."""
     return _encode(entry) + b"\n"
-
-
-def is_of_ended(line: bytes) -> bool:
-    """Return whether a line is of a request that has ended: others have no outcome."""
-    return b'"outcome":' in line  # in a value its quotation marks would be escaped
 
 
 def decode_line(line: bytes) -> Entry | None:

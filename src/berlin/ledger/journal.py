@@ -4,12 +4,12 @@ Every row is written here first. What `write` has accepted survives the end of t
 it comes (but not a power cut in the same moment). Rows of requests in progress are here too, so
 that a request whose process is killed is still known afterwards.
 
-A journal is a few files `NAME-NUMBER.jsonl` and a lock that its process holds.
+A journal is a few files `NAME-NUMBER.jsonl` and a lock that its process holds. They are read only
+when that process is gone, or when more rows wait for the database than are kept in memory.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import secrets
@@ -18,66 +18,19 @@ from collections import deque
 from pathlib import Path
 
 from berlin.auth.tokens.private_file import make_private_folder
-from berlin.ledger.entry import Entry, decode_line, encode_line, is_of_ended
+from berlin.ledger.entry import OPEN, Entry, encode_line
 from berlin.ledger.lock import FileLock
+from berlin.ledger.segment import Segment, rows_in
 
 SEGMENT_BYTES = 1024 * 1024
-READ_BYTES = 512 * 1024
 
 
 class JournalFullError(OSError):
     """The journal has as many bytes as it may have."""
 
 
-class _Segment:
-    """One file: written at its end, delivered from its beginning."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        special = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | special
-        self.descriptor = os.open(path, flags, 0o600)
-        self._reader = os.open(path, os.O_RDONLY | special)
-        self.written = os.fstat(self.descriptor).st_size
-        self.delivered = 0
-
-    @property
-    def waiting(self) -> int:
-        return self.written - self.delivered
-
-    def read(self, size: int) -> bytes:
-        os.lseek(self._reader, self.delivered, os.SEEK_SET)
-        return os.read(self._reader, size)
-
-    def empty(self) -> None:
-        os.ftruncate(self.descriptor, 0)
-        self.written = self.delivered = 0
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-        os.close(self._reader)
-
-
-class Batch:
-    """Rows that follow each other in the journal.
-
-    Attributes:
-        entries: those of requests that have ended.
-        size: their bytes.
-    """
-
-    def __init__(self, segment: _Segment, entries: list[Entry], size: int) -> None:
-        self.entries = entries
-        self.size = size
-        self._segment = segment
-
-    def deliver(self) -> None:
-        """Record that the database has them."""
-        self._segment.delivered += self.size
-
-
 class Journal:
-    """Appends rows on one thread, and reads them back on another.
+    """Appends rows on one thread, and gives them back on another.
 
     Args:
         folder: where the files are; created with mode 0700.
@@ -85,6 +38,7 @@ class Journal:
 
     Attributes:
         name: distinguishes it from the journals of other processes.
+        waiting_bytes: bytes that the database does not have yet.
 
     Raises:
         OSError: if it cannot be created.
@@ -96,17 +50,9 @@ class Journal:
         self._mutex = threading.Lock()
         self._number = 0
         self._open: dict[str, bytes] = {}
-        self._torn = False
+        self.waiting_bytes = 0
         self.name, self._lock = self._take_name()
-        self._segments: deque[_Segment] = deque([self._next()])
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that the database does not have yet."""
-        waiting = 0
-        for segment in tuple(self._segments):
-            waiting += segment.written - segment.delivered
-        return waiting
+        self._segments: deque[Segment] = deque([self._next(SEGMENT_BYTES)])
 
     @property
     def is_full(self) -> bool:
@@ -120,20 +66,25 @@ class Journal:
             JournalFullError: if it is a new request, and there is no room.
             OSError: if the disk does not take it.
         """
-        line = encode_line(entry)
+        line, id = encode_line(entry), entry.id
+        size = len(line)
         with self._mutex:
-            known = entry.id in self._open
+            known = id in self._open
             # The end of a known request is always taken: its beginning was.
-            if not known and self.is_full:
+            if not known and self.waiting_bytes >= self._max_bytes:
                 raise JournalFullError(errno.ENOSPC, "the journal of the ledger is full")
             segment = self._segments[-1]
-            if segment.written >= SEGMENT_BYTES:
-                segment = self._begin_segment()
-            self._append(segment, line)
-            if entry.is_open:
-                self._open[entry.id] = line
-            elif known:
-                del self._open[entry.id]
+            if segment.written + size > segment.size:
+                segment = self._begin_segment(size)
+            segment.append(line)
+            self.waiting_bytes += size
+            if entry.outcome == OPEN:
+                self._open[id] = line
+                return
+            if segment.rows is not None:
+                segment.rows.append(entry)
+            if known:
+                del self._open[id]
 
     def probe(self) -> bool:
         """Return whether a disk that was full takes something again.
@@ -141,12 +92,17 @@ class Journal:
         What the database has is given up for that: on a full disk a new file cannot be begun.
         """
         with self._mutex:
-            segment = self._segments[-1]
+            segment, data = self._segments[-1], b"".join(self._open.values())
             try:
-                if segment.written and not segment.waiting:
+                if segment.written and segment.is_delivered and len(data) <= segment.size:
                     segment.empty()
-                    self._append(segment, b"".join(self._open.values()))
-                self._append(segment, b"\n")
+                elif segment.written < segment.size:
+                    data = b"\n"
+                else:
+                    self._begin_segment()
+                    return True
+                segment.append(data)
+                self.waiting_bytes += len(data)
             except OSError:
                 return False
         return True
@@ -166,56 +122,54 @@ class Journal:
         """Return the next rows for the database, or `None` if it has all of them.
 
         Raises:
-            OSError: if the file cannot be read.
+            OSError: if a file cannot be read.
         """
         with self._mutex:
-            self._drop_delivered()
+            while len(self._segments) > 1 and self._segments[0].is_delivered:
+                self._segments.popleft().close(remove=True)
             segment = self._segments[0]
-        if not segment.waiting:
-            return None
-        return Batch(segment, *_parse(segment.read(min(READ_BYTES, segment.waiting))))
+            if segment.is_delivered:
+                return None
+            end, rows = segment.written, segment.rows
+            found = segment.read() if rows is None else rows.copy()
+        if isinstance(found, bytes):
+            found = [entry for entry in rows_in(found.splitlines()) if not entry.is_open]
+        return Batch(self, segment, found, end)
 
     def close(self) -> None:
         """Close it; what the database has is deleted, and the rest is left for another process."""
         with self._mutex:
             keep = self.waiting_bytes > 0 or bool(self._open)
             for segment in self._segments:
-                segment.close()
-                if not keep:
-                    segment.path.unlink(missing_ok=True)
+                segment.close(remove=not keep)
         self._lock.release(remove=not keep)
 
-    def _append(self, segment: _Segment, line: bytes) -> None:
-        # After a line that a full disk has cut, the next one starts on a new line.
-        data = b"\n" * self._torn + line
-        written = os.write(segment.descriptor, data)
-        segment.written += written
-        self._torn = written != len(data)
-        if self._torn:
-            raise OSError(errno.ENOSPC, "the disk is full")
+    def deliver(self, segment: Segment, end: int, count: int) -> None:
+        """Record that the database has the rows before a place in a file."""
+        with self._mutex:
+            self.waiting_bytes -= end - segment.delivered
+            segment.delivered = end
+            if segment.rows is not None:
+                del segment.rows[:count]
 
-    def _begin_segment(self) -> _Segment:
-        """Start a new file, which has the requests in progress at its beginning.
+    def _begin_segment(self, size: int = 0) -> Segment:
+        """Start a new file of at least a size, with the requests in progress at its beginning.
 
         The older files can be deleted then, whatever becomes of these requests.
         """
-        segment = self._next()
+        carried = b"".join(self._open.values())
+        segment = self._next(len(carried) + max(size, SEGMENT_BYTES))
         try:
-            self._append(segment, b"".join(self._open.values()))
+            segment.append(carried)
         except OSError:
-            segment.close()
-            segment.path.unlink(missing_ok=True)
-            self._torn = True
-            return self._segments[-1]
+            segment.close(remove=True)
+            raise
+        self.waiting_bytes += len(carried)
+        # A database that is away must not fill the memory: rows of older files are read again.
+        if len(self._segments) > 1:
+            self._segments[-2].rows = None
         self._segments.append(segment)
         return segment
-
-    def _drop_delivered(self) -> None:
-        while len(self._segments) > 1 and not self._segments[0].waiting:
-            segment = self._segments.popleft()
-            segment.close()
-            with contextlib.suppress(OSError):
-                segment.path.unlink()
 
     def _take_name(self) -> tuple[str, FileLock]:
         # Locked before there is a segment, so that nobody takes it for one that was left behind.
@@ -226,18 +180,27 @@ class Journal:
             if lock.take():  # or somebody is just looking at it
                 return name, lock
 
-    def _next(self) -> _Segment:
+    def _next(self, size: int) -> Segment:
         if not self._lock.exists:  # the folder was deleted
             self._lock.release()
             self.name, self._lock = self._take_name()
         self._number += 1
-        return _Segment(self._folder / f"{self.name}-{self._number:08}.jsonl")
+        return Segment(self._folder / f"{self.name}-{self._number:08}.jsonl", size)
 
 
-def _parse(data: bytes) -> tuple[list[Entry], int]:
-    """Return the rows of requests that have ended, and how many bytes were read."""
-    end = data.rfind(b"\n") + 1
-    lines = data[:end].splitlines()
-    ended = filter(is_of_ended, lines)
-    # A line as long as this has no end: nothing that was written here.
-    return [e for line in ended if (e := decode_line(line)) is not None], end or len(data)
+class Batch:
+    """Rows that follow each other in the journal.
+
+    Attributes:
+        entries: those of requests that have ended.
+    """
+
+    def __init__(self, journal: Journal, segment: Segment, entries: list[Entry], end: int) -> None:
+        self.entries = entries
+        self._journal = journal
+        self._segment = segment
+        self._end = end
+
+    def deliver(self) -> None:
+        """Record that the database has them."""
+        self._journal.deliver(self._segment, self._end, len(self.entries))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from berlin.ledger.entry import INTERRUPTED, Entry, decode_line
+from berlin.ledger.entry import INTERRUPTED, Entry
 from berlin.ledger.lock import HAS_LOCKS, FileLock
+from berlin.ledger.segment import rows_in
 
 BATCH_ROWS = 500
 
@@ -37,10 +38,7 @@ class LeftBehind:
         batch: list[Entry] = []
         for path in self._paths:
             with path.open("rb") as file:
-                for line in file:
-                    entry = decode_line(line)
-                    if entry is None:
-                        continue
+                for entry in rows_in(file):
                     if entry.is_open:
                         unfinished[entry.id] = entry
                         continue

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -82,7 +82,7 @@ def advance(exchange: Exchange, answer: HttpResponse | None = None) -> Opening:
         return done.value, None
 
 
-class Attempt(NamedTuple):
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt.
 
     Attributes:
@@ -126,15 +126,14 @@ class Attempt(NamedTuple):
             raise
         return opened, call
 
-    async def drain(self, body: Body, call: HttpRequest, last: bytes) -> None:
+    async def drain(self, body: Body, call: HttpRequest) -> None:
         """Read what follows a complete answer, if it arrives immediately: the connection is reused.
 
         Args:
             body: the answer.
             call: the request.
-            last: the bytes that were read last; `b""` is the end.
         """
-        if not last or body.has_ended or self.format.poll_s is not None or call.socket is not None:
+        if self.format.poll_s is not None or call.socket is not None:
             return
         with contextlib.suppress(BerlinError, TimeoutError):
             async with asyncio.timeout(DRAIN_S):

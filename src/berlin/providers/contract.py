@@ -14,6 +14,7 @@ LONG_CONVERSATION = 500
 LONG_TEXT = 256 * 1024
 _ITEM_CHARS = LONG_TEXT // LONG_CONVERSATION
 _SMALL = frozenset((int, float, bool, type(None)))
+_COMPOSED = (dict, list, tuple, Mapping, Sequence)
 
 Burst: TypeAlias = list[StreamEvent]
 """Events that arrived together, in one network read; never empty."""
@@ -67,8 +68,9 @@ def is_long(request: ChatRequest) -> bool:
             others.append(parts)
         if message.extra is not None:
             others.append(message.extra)
-    beside = (request.tools, request.options, request.extra, request.response_format)
-    others.extend(more for more in beside if more)
+    members = request.extra.members if request.extra is not None else ()
+    beside = (request.tools, request.options, members, request.response_format)
+    others += [more for more in beside if more]
     return size > LONG_TEXT or (bool(others) and _is_large(others, LONG_TEXT - size))
 
 
@@ -85,7 +87,7 @@ def _is_large(values: list[Any], most: int) -> bool:
             most -= len(value)
         elif isinstance(value, msgspec.Struct):
             values.extend(getattr(value, name) for name in value.__struct_fields__)
-        elif isinstance(value, Mapping | Sequence):
+        elif isinstance(value, _COMPOSED):
             most -= _ITEM_CHARS * len(value)
             if most >= 0:
                 values.extend(value)

@@ -102,8 +102,6 @@ class HttpProvider:
                                 if pending > LONG_BYTES:
                                     thread = asyncio.to_thread(decode, decoder, data, answer)
                                     events = await watch.wait(thread)
-                                elif data and not answer.has_ended:
-                                    events = decoder.feed(data)
                                 else:
                                     events = decode(decoder, data, answer)
                                 head = head or data
@@ -126,10 +124,12 @@ class HttpProvider:
                                     watch.progress()
                                 if decoder.failure is not None:
                                     raise self._explain(decoder.failure, head, begun)
-                            await attempt.drain(answer, call, data)
+                            if data and not answer.has_ended:
+                                await attempt.drain(answer, call)
                         finally:
                             answer.close()
-                        await attempt.follow_up(call)
+                        if call.after:
+                            await attempt.follow_up(call)
                         return
                     except AuthenticationError as error:
                         self._auth.reject(token)

@@ -11,7 +11,7 @@ from berlin.providers.contract import Burst
 from berlin.providers.facade import ChatProvider
 from berlin.types import ChatRequest, Finished, StreamEvent, TextDelta
 
-Step: TypeAlias = StreamEvent | str | BerlinError | float | Callable[[], Awaitable[None]]
+Step: TypeAlias = StreamEvent | str | BerlinError | float | Callable[[], Awaitable[object]]
 
 
 class ScriptedProvider(ChatProvider):

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from functools import cache, cached_property
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -30,6 +30,7 @@ from berlin.language.toml import find_line, parse_toml
 from berlin.language.values.text import names_in_tree
 from berlin.types import Endpoint, Timeouts, suggest
 
+SHIPPED = Path(__file__).with_name("shipped")
 SCHEMA = 1
 MAX_EXTENDS = 5
 
@@ -232,8 +233,7 @@ def session_names(auth: AuthMap) -> frozenset[str]:
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with Berlin."""
-    files = resources.files("berlin.recipes").joinpath("shipped").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return sorted(file.stem for file in SHIPPED.glob("*.toml"))
 
 
 @cache
@@ -245,7 +245,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _text_of(name: str) -> str:
-    return resources.files("berlin.recipes").joinpath("shipped", f"{name}.toml").read_text("utf-8")
+    return (SHIPPED / f"{name}.toml").read_text("utf-8")
 
 
 def _known(name: str) -> str:

@@ -20,6 +20,7 @@ from berlin.routing.base.circuit import (
     GRANTED,
     Circuit,
     Permit,
+    Seen,
 )
 from berlin.routing.base.clock import Clock
 from berlin.routing.base.wrapper import Wrapper
@@ -74,31 +75,35 @@ class Breaker(Wrapper):
         try:
             first = await answer.ask(self.inner, request)
         except BaseException as error:
-            self.note(permit, error)
+            seen = self.note(permit, error)
+            if seen is not None and isinstance(error, BerlinError):
+                await seen
             raise
-        if permit.probe:
-            self.note(permit, None)
+        seen = self.note(permit, None) if permit.probe else None
         if type(first[-1]) is Finished:
-            self.note(GRANTED, None)
+            seen = self.note(GRANTED, None) or seen
         else:
             answer.asked = Watched(answer.asked, partial(self.note, GRANTED))
+        if seen is not None:
+            await seen
         return first
 
-    def note(self, permit: Permit, how: BaseException | None) -> None:
+    def note(self, permit: Permit, how: BaseException | None) -> Seen:
         """Record the outcome of an admitted request."""
         match how:
             case None:
-                self.circuit.succeed(permit)
+                return self.circuit.succeed(permit)
             case BerlinError() if how.blames_service:
-                self.circuit.fail(permit)
+                return self.circuit.fail(permit)
             case RateLimitError():
-                self.circuit.succeed(permit)
+                seen = self.circuit.succeed(permit)
                 if how.retry_after:
-                    self.circuit.rest(min(how.retry_after, self._longest_rest_s))
+                    return self.circuit.rest(min(how.retry_after, self._longest_rest_s)) or seen
+                return seen
             case ServiceError():
-                self.circuit.succeed(permit)  # it refuses this request, so it is available
+                return self.circuit.succeed(permit)  # it refuses this request: it is available
             case _:
-                self.circuit.release(permit)
+                return self.circuit.release(permit)
 
 
 def _refusal(permit: Permit, provider: str | None) -> BerlinError:

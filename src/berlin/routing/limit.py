@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from berlin.errors import LimitReachedError
@@ -52,14 +53,14 @@ class Limit(Wrapper):
         meter = Meter() if limits.counts_tokens else None
         input_tokens = 0 if meter is None else TokenCount(request).input_tokens
 
-        def end(how: BaseException | None) -> None:
+        def end(how: BaseException | None) -> asyncio.Future[None] | None:
             tokens = None
             if meter is not None and how is not LEFT:
                 usage = usage_with(meter.reported, input_tokens, meter.chars)
                 tokens = usage.input_tokens + usage.output_tokens
                 if how is None:
                     limits.learn(request.model, usage.output_tokens)
-            limits.leave(passed, tokens)
+            return limits.leave(passed, tokens)
 
         note = meter.note if meter is not None else None
         return await answer.ask_watched(self.inner, request, end, note)

@@ -48,7 +48,7 @@ class _Settling:
         self._text = ""
         self._shows_at: float | None = None
         self._is_settled = False
-        # The next burst, if it was not there when the text was shown.
+        # The next burst, if it had not come when the text was shown.
         self._waiting: asyncio.Future[Burst] | None = None
 
     def __aiter__(self) -> Self:

@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from berlin.errors import BerlinError, ConfigurationError, InvalidRequestError
-from berlin.transport.exchange import Exchange, headers_of, reveal, send
+from berlin.transport.exchange import Exchange, add_headers, reveal, send
 from berlin.transport.pools import Pools
 from berlin.transport.response import Response
 from berlin.transport.sender import Answer
@@ -93,8 +93,8 @@ class Transport:
             self._metadata = self._metadata or Pools()
             pools, connect, proxy = self._metadata, aiohttp.TCPConnector, None
         return await send(
-            await pools.connector(connect),
-            _parse(self._url(request)),
+            (await pools.of_loop(connect)).connector,
+            self._url(request),
             request,
             self._headers,
             proxy,
@@ -105,11 +105,13 @@ class Transport:
         if self._sockets is None:
             self._sockets = Pools((refuse_redirects,))
         try:
-            session = await self._sockets.session(self._connector)
-            socket = await session.ws_connect(
+            pool = await self._sockets.of_loop(self._connector)
+            headers = self._headers.copy()
+            add_headers(headers, request)
+            socket = await pool.session.ws_connect(
                 self._url(request),
                 params=reveal(request.query) or None,
-                headers=headers_of(self._headers, request),
+                headers=headers,
                 protocols=dialog.subprotocols,
                 proxy=self._http_proxy(),
                 timeout=LIMITS,
@@ -203,13 +205,6 @@ _WRITTEN_OUT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*+
 
 def _is_metadata_url(request: HttpRequest) -> bool:
     return "://" in request.path and is_metadata_service(urlsplit(request.path).hostname or "")
-
-
-def _parse(url: str | URL) -> URL:
-    try:
-        return URL(url)
-    except ValueError as error:
-        raise aiohttp.InvalidURL(url) from error
 
 
 def _may_be_repeated(request: HttpRequest, error: BaseException) -> bool:

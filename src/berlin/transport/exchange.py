@@ -11,9 +11,9 @@ import asyncio
 import select
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, cast
 
 import aiohttp
+import msgspec
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection as Leased
@@ -33,25 +33,27 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 _SWITCHING_PROTOCOLS = 101
 
 
-class Exchange(NamedTuple):
+class Exchange(msgspec.Struct, frozen=True):
     """A request that was sent, and the head of its answer.
 
     Attributes:
         head: status and headers.
         content: the body, as it arrives.
         leased: the connection, to be released or closed.
+        protocol: what reads from it.
         writing: writes the rest of the request, if that takes long.
     """
 
     head: RawResponseMessage
     content: StreamReader
     leased: Leased
+    protocol: ResponseHandler
     writing: asyncio.Task[None] | None
 
 
 async def send(
     connector: aiohttp.BaseConnector,
-    url: URL,
+    where: str | URL,
     request: HttpRequest,
     headers: CIMultiDict[str],
     proxy: str | None,
@@ -62,7 +64,7 @@ async def send(
     While it waits, no variable here has a token or a password: error reporters show them.
 
     Args:
-        url: where it goes, without the request's own query.
+        where: its URL, without the request's own query.
         headers: those of every request; the request's own replace them.
 
     Raises:
@@ -70,8 +72,8 @@ async def send(
         aiohttp.ClientConnectionResetError: if the connection was closed before anything was sent.
         Exception: any of the library's errors.
     """
-    leased, authorization = await _connect(connector, url, proxy, connect_timeout)
-    protocol = cast(ResponseHandler, leased.protocol)  # it has one until it is released
+    url, key = _target(where)
+    leased, protocol, authorization = await _connect(connector, url, key, proxy, connect_timeout)
     writing = None
     try:
         protocol.set_response_params(
@@ -88,7 +90,7 @@ async def send(
         while True:
             answer, content = await protocol.read()
             if not 100 <= answer.code < 200 or answer.code == _SWITCHING_PROTOCOLS:
-                return Exchange(answer, content, leased, writing)
+                return Exchange(answer, content, leased, protocol, writing)
     except BaseException:
         if writing is not None:
             writing.cancel()
@@ -108,7 +110,8 @@ def _write(
     if request.query:
         url = url.extend_query(reveal(request.query))
     lines: CIMultiDict[str] = CIMultiDict(Host=url.host_port_subcomponent or "")
-    lines.update(headers_of(headers, request))
+    lines.update(headers)
+    add_headers(lines, request)
     if is_forwarded and authorization:
         lines["Proxy-Authorization"] = authorization
     body = request.body
@@ -123,12 +126,10 @@ def _write(
     return asyncio.create_task(_put_all(protocol, body))
 
 
-def headers_of(headers: CIMultiDict[str], request: HttpRequest) -> CIMultiDict[str]:
-    """Return all headers: those of the request replace ours, in whatever case they are."""
-    merged = headers.copy()
-    for name, value in reveal(request.headers).items():
-        merged[name] = value
-    return merged
+def add_headers(lines: CIMultiDict[str], request: HttpRequest) -> None:
+    """Add the headers of a request; they replace others, in whatever case they are."""
+    for name, value in request.headers.items():
+        lines[name] = value.reveal() if isinstance(value, Secret) else value
 
 
 def reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
@@ -140,13 +141,15 @@ def reveal(values: Mapping[str, str | Secret]) -> dict[str, str]:
 
 
 async def _connect(
-    connector: aiohttp.BaseConnector, url: URL, proxy: str | None, timeout: float
-) -> tuple[Leased, str | None]:
-    """Return a connection, and the header that authenticates at the proxy."""
-    if not url.raw_host:
-        raise aiohttp.InvalidURL(url)
+    connector: aiohttp.BaseConnector,
+    url: URL,
+    key: ConnectionKey,
+    proxy: str | None,
+    timeout: float,
+) -> tuple[Leased, ResponseHandler, str | None]:
+    """Return a connection, its protocol, and the header that authenticates at the proxy."""
     while True:
-        leased = await connector._get(_key(url.origin()), []) if proxy is None else None
+        leased = await connector._get(key, []) if proxy is None else None
         authorization = None
         if leased is None:
             request = aiohttp.ClientRequest(
@@ -160,16 +163,23 @@ async def _connect(
             except TimeoutError as error:
                 raise aiohttp.ConnectionTimeoutError(f"no connection to {url.host}") from error
             authorization = request.headers.get("Proxy-Authorization")
-        if not _has_ended(leased.protocol):
-            return leased, authorization
+        protocol = leased.protocol
+        if protocol is not None and not _has_ended(protocol):
+            return leased, protocol, authorization
         leased.close()
 
 
 @lru_cache
-def _key(origin: URL) -> ConnectionKey:
-    """Return the name of an origin's connections in the pool."""
-    is_tls = origin.scheme == "https"
-    return ConnectionKey(origin.raw_host or "", origin.port, is_tls, True, None, None, None)
+def _target(where: str | URL) -> tuple[URL, ConnectionKey]:
+    """Return a URL, and the name of its origin's connections in the pool."""
+    try:
+        url = URL(where)
+    except ValueError as error:
+        raise aiohttp.InvalidURL(where) from error
+    if not url.raw_host:
+        raise aiohttp.InvalidURL(where)
+    is_tls = url.scheme == "https"
+    return url, ConnectionKey(url.raw_host, url.port, is_tls, True, None, None, None)
 
 
 @lru_cache
@@ -177,13 +187,13 @@ def _limits(connect_timeout: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect_timeout)
 
 
-def _has_ended(protocol: ResponseHandler | None) -> bool:
+def _has_ended(protocol: ResponseHandler) -> bool:
     """Return whether the service has closed a kept connection, but the loop did not notice yet.
 
     Services do that silently, such as llama.cpp after each stream. Then there is something to read,
     the end, although nothing was asked.
     """
-    if protocol is None or protocol.transport is None:
+    if protocol.transport is None:
         return True
     if protocol._parser is None:  # no request was sent on it yet
         return False

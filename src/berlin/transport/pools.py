@@ -30,31 +30,22 @@ class Pools:
 
     def __init__(self, middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()) -> None:
         self._middlewares = middlewares
-        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         weakref.finalize(self, _drop_pools, self._pools)
         _POOLS.add(self)
 
-    async def session(self, connect: Callable[[], aiohttp.BaseConnector]) -> aiohttp.ClientSession:
-        """Return the session of the running loop.
+    async def of_loop(self, connect: Callable[[], aiohttp.BaseConnector]) -> Pool:
+        """Return the pool of the running loop.
 
         Args:
-            connect: makes the connector of a new session.
+            connect: makes the connector of a new pool.
         """
-        return (await self._pool(connect)).session
-
-    async def connector(
-        self, connect: Callable[[], aiohttp.BaseConnector]
-    ) -> aiohttp.BaseConnector:
-        """Return the connections of the running loop; see `session`."""
-        return (await self._pool(connect)).connector
-
-    async def _pool(self, connect: Callable[[], aiohttp.BaseConnector]) -> _Pool:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None or pool.connector.closed:
             self._forget_closed_loops()
             # No await between lookup and insertion, or two requests would open two pools.
-            pool = self._pools[loop] = _Pool(connect(), self._middlewares)
+            pool = self._pools[loop] = Pool(connect(), self._middlewares)
             await pool.bind_to_loop()
         return pool
 
@@ -133,8 +124,13 @@ def shorten(body: aiohttp.StreamReader) -> None:
             body._http_chunk_splits = ShortQueue(body._http_chunk_splits)  # type: ignore[assignment]
 
 
-class _Pool:
-    """The session of one loop, closed when the loop ends if not before."""
+class Pool:
+    """The connections of one loop, closed when the loop ends if not before.
+
+    Attributes:
+        connector: the connections.
+        session: a session on them, for WebSockets.
+    """
 
     def __init__(
         self,
@@ -158,9 +154,11 @@ class _Pool:
         self._keeper = _close_with_loop(self.session)
 
     async def bind_to_loop(self) -> None:
+        """Make the running loop close it."""
         await anext(self._keeper)
 
     async def aclose(self) -> None:
+        """Close the connections."""
         await self.session.close()
         # From here on it awaits nothing, so that an ending loop does not find it half
         # closed; unless the loop started to close it first.
@@ -178,7 +176,7 @@ async def _close_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[Non
             await session.close()
 
 
-def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
+def _drop_pools(pools: dict[asyncio.AbstractEventLoop, Pool]) -> None:
     for loop, pool in list(pools.items()):
         if loop.is_running():
             loop.call_soon_threadsafe(_end_soon, pool)
@@ -192,7 +190,7 @@ def _drop_pools(pools: dict[asyncio.AbstractEventLoop, _Pool]) -> None:
     pools.clear()
 
 
-def _end_soon(pool: _Pool) -> None:
+def _end_soon(pool: Pool) -> None:
     # An ending loop cancels the task before it starts, and then closes the keeper itself,
     # unless it no longer exists: so the pool is referenced until it is closed.
     for ended in [pool for pool, task in _ENDING.items() if pool.session.closed and task.done()]:
@@ -209,7 +207,7 @@ def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
     coroutine.close()
 
 
-_ENDING: dict[_Pool, asyncio.Task[None]] = {}  # a loop holds only weak references to its tasks
+_ENDING: dict[Pool, asyncio.Task[None]] = {}  # a loop holds only weak references to its tasks
 _POOLS: weakref.WeakSet[Pools] = weakref.WeakSet()
 
 

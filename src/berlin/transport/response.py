@@ -39,16 +39,17 @@ class Response(Answer):
         self.status = head.code
         self._headers = head.headers
         self._content = exchange.content
-        shorten(self._content)
         self._writing = exchange.writing
         self._endpoint = endpoint
         self._broken: BerlinError | None = None
         self._leased: Leased | None = exchange.leased
-        protocol = exchange.leased.protocol
+        protocol = exchange.protocol
         self._connection = protocol if isinstance(protocol, Connection) else None
         if self._connection is not None:
             self._connection.lost = self._note_lost
         self._content.on_eof(self._end)
+        if self._leased is not None:  # not all has arrived
+            shorten(self._content)
 
     @cached_property
     def headers(self) -> dict[str, str]:  # type: ignore[override]  # only errors need them
@@ -71,7 +72,7 @@ class Response(Answer):
 
     def close(self) -> None:
         """Close the connection immediately, unless the response has ended."""
-        leased = self._let_go()
+        leased = self._let_go() if self._leased is not None else None
         if leased is not None:
             if self._content.exception() is None:
                 self._content.set_exception(aiohttp.ClientConnectionError("it was closed"))

@@ -15,7 +15,7 @@ Place: TypeAlias = Literal["answer", "choice", "message", "text", "reasoning", "
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """Who answers, and how: an optional first event of an answer.
+    """Names the provider and model that answer: an optional first event.
 
     Attributes:
         provider: the name of the provider that answers.

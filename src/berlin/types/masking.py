@@ -134,7 +134,7 @@ def _views(text: str) -> Iterator[_View]:
 
 
 def _decode(match: re.Match[str]) -> str:
-    """Return what is encoded, or `""` if nothing is."""
+    """Return the encoded text, or `""` if there is none."""
     found = match[0]
     with contextlib.suppress(ValueError):
         match match.lastgroup:

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from berlin.errors import OverloadedError
+from berlin.gateway import web
 from berlin.gateway.body import MAX_LOGIN_BYTES, UNCOUNTED_BYTES, Bodies, BodyBudget
+from berlin.gateway.observe.visit import Visit
 from berlin.gateway.refusals import HttpFault
-from berlin.gateway.serving.connection import open_runner
+from berlin.gateway.serving.connection import Server
+from berlin.gateway.workers.listening import open_listeners
 
 KIB = 1024
+
+
+@asynccontextmanager
+async def serving(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[int]:
+    """Serve with a handler; yield the port."""
+    server = Server(handle, shutdown_timeout_s=0.1)
+    [sockets] = open_listeners("127.0.0.1", 0, 1)
+    await server.listen(sockets)
+    try:
+        yield sockets[0].getsockname()[1]
+    finally:
+        await server.aclose()
 
 
 @asynccontextmanager
@@ -23,6 +39,7 @@ async def reading(bodies: Bodies) -> AsyncIterator[int]:
     """Serve `/login` and `/chat`, which read a body and say how long it is; give the port."""
 
     async def handle(request: web.Request) -> web.Response:
+        request.visit = Visit("POST", request.path, "", request.headers)
         try:
             if request.path == "/login":
                 return web.Response(text=str(len(await bodies.read_login(request))))
@@ -32,13 +49,8 @@ async def reading(bodies: Bodies) -> AsyncIterator[int]:
         finally:
             bodies.release(request)
 
-    runner = open_runner(handle, shutdown_timeout_s=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with serving(handle) as port:
+        yield port
 
 
 @asynccontextmanager
@@ -59,13 +71,13 @@ async def posted(
 
 async def status(reader: asyncio.StreamReader) -> int:
     """Return the status of an answer."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         return int((await reader.readline()).split(b" ")[1])
 
 
 async def until(condition: object) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -161,12 +173,6 @@ async def test_head_and_body_are_let_go() -> None:
         kept.extend((body, request.raw_headers, request.content))
         return web.Response()
 
-    runner = open_runner(handle, shutdown_timeout_s=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with posted(runner.addresses[0][1], "/", b"{}") as reader:
-            assert await status(reader) == 200
-    finally:
-        await runner.cleanup()
+    async with serving(handle) as port, posted(port, "/", b"{}") as reader:
+        assert await status(reader) == 200
     assert kept == [b"{}", (), EMPTY_PAYLOAD]

@@ -9,7 +9,17 @@ import sys
 LIBRARIES = {
     *("alembic", "aiosqlite", "asyncpg", "sqlalchemy", "sqlite3.dump"),
     *("cryptography", "jwt", "keyring", "opentelemetry", "prometheus_client", "redis"),
-    *("aiohttp_socks", "httpx", "importlib.metadata", "jsonschema_rs", "pydantic", "rich"),
+    *(
+        "aiohttp.web",
+        "aiohttp.web_app",
+        "argparse",
+        "aiohttp_socks",
+        "httpx",
+        "importlib.metadata",
+        "jsonschema_rs",
+        "pydantic",
+        "rich",
+    ),
 }
 OWN = {
     "berlin.config.models.routes",

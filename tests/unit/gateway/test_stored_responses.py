@@ -71,6 +71,23 @@ def test_a_deleted_response_leaves_nothing(engine: SqliteEngine) -> None:
     assert engine.find("t", "msg_a_in") is None
 
 
+def test_an_id_that_a_service_uses_twice(engine: SqliteEngine, clock: Clock) -> None:
+    """Where two processes got one id, neither response is found: the client of one would continue
+    the other's. Other tenants are not concerned, and in time the id is free again."""
+    engine.put(record("a"))
+    engine.put(record("a", "other"))
+    for text in ("y", "z"):
+        with pytest.raises(OSError, match="twice"):
+            engine.put(record("a", text=text))
+        assert engine.get("t", "a") is None
+        assert engine.find("t", "msg_a_out") is None
+        assert not engine.delete("t", "a")
+    assert engine.get("other", "a") is not None
+    clock.now += 11
+    engine.put(record("a"))
+    assert engine.get("t", "a") is not None
+
+
 def test_each_use_keeps_a_response_for_longer(engine: SqliteEngine, clock: Clock) -> None:
     """It is forgotten ten seconds after its last use, not after it was made."""
     engine.put(record("a"))

@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from berlin.errors import UnavailableError
+from berlin.ledger import journal as journals
+from berlin.ledger import segment
 from berlin.ledger import writer as writing
 from berlin.ledger.entry import Entry, encode_line
 from berlin.ledger.figures import Figures, Query
@@ -219,13 +221,17 @@ def test_G31_a_full_journal_goes_on_if_told_to(tmp_path: Path) -> None:
     assert 0 < lost < 50
 
 
-def test_G31_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("in_memory", [hasattr(os, "posix_fallocate"), False])
+def test_G31_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
     """A disk that takes nothing refuses requests; ends are written once it takes them again."""
+    monkeypatch.setattr(segment, "_changes_in_place", lambda device: in_memory)
+    monkeypatch.setattr(journals, "SEGMENT_BYTES", len(encode_line(begun(1))) + 10)
     database = Database()
     with recorder(tmp_path, database) as one:
         one.begin(begun(1))
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", _refuse)
+            patch.setattr(os, "posix_fallocate", _refuse, raising=False)
             one.end(ended(1))
             assert one.problem == "the ledger is full"
             with pytest.raises(UnavailableError):
@@ -298,5 +304,5 @@ def test_a_stop_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert list(tmp_path.glob("*.jsonl"))
 
 
-def _refuse(descriptor: int, data: bytes) -> int:
+def _refuse(*_: object) -> int:
     raise OSError(28, "No space left on device")

@@ -9,6 +9,7 @@ import pytest
 from berlin import errors
 from berlin.errors import BerlinError
 from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.base.circuit import Circuit, Permit, Seen
 from berlin.routing.breaker import Breaker
 from berlin.types import ChatRequest, Finished
 from support.virtual_time import virtual
@@ -146,3 +147,30 @@ async def test_what_the_caller_is_to_blame_for_does_not_open_it(kind: type[Berli
     for _ in range(5):
         await ask(provider)
     assert provider.working
+
+
+class SlowCircuit(Circuit):
+    """A circuit whose changes other processes see late."""
+
+    def succeed(self, permit: Permit) -> Seen:
+        """Record an answer."""
+        super().succeed(permit)
+        return asyncio.ensure_future(asyncio.sleep(5)) if permit.probe else None
+
+    def fail(self, permit: Permit) -> Seen:
+        """Record a failure."""
+        super().fail(permit)
+        return asyncio.ensure_future(asyncio.sleep(5))
+
+
+@virtual
+async def test_other_processes_know_before_the_caller() -> None:
+    """A caller that has seen a failure, or that a probe was answered, may ask another process."""
+    loop = asyncio.get_running_loop()
+    inner = ScriptedProvider(DOWN, ["Hello", 0.0, Finished()])
+    provider = Breaker(inner, circuit=SlowCircuit(loop.time, failures=1, cool_down_s=10))
+    assert await ask(provider) == "upstream_unavailable"
+    assert loop.time() == pytest.approx(5)
+    await asyncio.sleep(10)
+    assert await ask(provider) == "ok"
+    assert loop.time() == pytest.approx(20)

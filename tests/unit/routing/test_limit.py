@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
 from berlin import errors
 from berlin.errors import BerlinError
 from berlin.providers.scripted import ScriptedProvider
+from berlin.routing.base.limits import Limits
 from berlin.routing.counters.contract import Reservation
+from berlin.routing.counters.memory import MemoryCounters
 from berlin.routing.limit import Limit
 from berlin.types import ChatRequest, Finished, Usage, UsageReport
 from support.virtual_time import virtual
@@ -169,3 +172,26 @@ async def test_who_waits_when_shared_counts_fail_is_refused() -> None:
     provider.limits._counters.reserve = fail
     assert await asyncio.gather(first, *waiting) == ["ok", "limit_reached", "limit_reached"]
     assert asyncio.get_running_loop().time() < 5
+
+
+class SlowCounters(MemoryCounters):
+    """Counters that other processes see late."""
+
+    def settle(  # type: ignore[override]  # it takes time
+        self, reserved: Reservation, costs: Mapping[str, int]
+    ) -> asyncio.Future[None]:
+        super().settle(reserved, costs)
+        return asyncio.ensure_future(asyncio.sleep(5))
+
+
+@virtual
+@pytest.mark.parametrize(
+    "script",
+    [["a", 0.0, Finished()], [Finished()], ["a", errors.ServiceUnavailableError("down")]],
+    ids=["long", "short", "broken off"],
+)
+async def test_an_answer_ends_when_other_processes_see_it(script: list[object]) -> None:
+    """The next request of its caller, at another process, finds the place free."""
+    provider = Limit(ScriptedProvider(script), Limits(SlowCounters(), concurrent=1))
+    await ask(provider)
+    assert asyncio.get_running_loop().time() == pytest.approx(5)

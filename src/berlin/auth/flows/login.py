@@ -160,7 +160,7 @@ def _read(
     good: tuple[int, ...],
     cookies: dict[str, str],
 ) -> tuple[str, dict[str, Any]]:
-    """Return what a response says, in outline, and the values that the step takes from it."""
+    """Return the outline of a response, and the values that the step takes from it."""
     document = read_answer(response, account, where, good, json=step.needs_json)
     return outline(document), step.take(response, document, cookies)
 

@@ -79,12 +79,12 @@ class Backoff:
 
     @property
     def is_on(self) -> bool:
-        """Whether no login is due, and no look at the store or at the secrets."""
+        """Whether neither a login is due, nor a look at the store or at the secrets."""
         return self._clock() < min(self._look_at, self._read_at)
 
     @property
     def rests(self) -> bool:
-        """Whether no login is due, and no look at the store."""
+        """Whether neither a login is due, nor a look at the store."""
         return self._clock() < self._look_at
 
     def check(self) -> None:

@@ -60,7 +60,7 @@ def overwrite_private(path: Path, data: bytes) -> None:
 
 def make_private_folder(folder: Path) -> None:
     """Create a folder with mode 0700, and its missing parents. Raises OSError."""
-    # Not `parents=True`: that creates the parents with the umask, and whoever can write there
+    # Not `parents=True`: that creates the parents with the umask, and anybody who can write there
     # could replace this folder.
     for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)

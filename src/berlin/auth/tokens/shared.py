@@ -14,7 +14,7 @@ from berlin.auth.tokens.store import Lease, Record, TokenKey, TokenStore
 from berlin.errors import BerlinError, TokenStoreError
 
 REST_S = 2.0
-# The time limit of a store is waited for in so many steps.
+# The number of steps in which the time limit of a store is waited for.
 STEPS = 8
 FIRST_POLL_S, LONGEST_POLL_S = 0.02, 0.25
 EXTEND_EVERY_S = 1.2

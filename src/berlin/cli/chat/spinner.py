@@ -41,7 +41,7 @@ async def spinner() -> AsyncIterator[Callable[[], None]]:
             visible = True
             await asyncio.sleep(FRAME_S)
 
-    def stop() -> None:  # at once: text is written next
+    def stop() -> None:  # immediately: text is written next
         nonlocal visible
         task.cancel()
         if visible:

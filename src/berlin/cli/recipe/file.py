@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -11,7 +10,7 @@ from berlin.config import resolve_recipe
 from berlin.config.files import read_file
 from berlin.language.secrets_scan import FoundSecret, find_secrets
 from berlin.language.toml import find_line
-from berlin.recipes.recipe import Recipe
+from berlin.recipes.recipe import SHIPPED, Recipe
 
 
 class RecipeFile(msgspec.Struct, frozen=True):
@@ -34,7 +33,7 @@ class RecipeFile(msgspec.Struct, frozen=True):
         if file.endswith(".toml"):
             path = Path(file)
             return cls(recipe, read_file(path), file, path)
-        shipped = resources.files("berlin.recipes").joinpath("shipped", f"{file}.toml")
+        shipped = SHIPPED / f"{file}.toml"
         return cls(recipe, shipped.read_text("utf-8"), f"{file}.toml", None)
 
     @property

@@ -19,7 +19,7 @@ from berlin.types import Endpoint, Timeouts
 
 
 class TrialTarget(NamedTuple):
-    """What a trial needs besides the recipe."""
+    """The requirements of a trial besides the recipe."""
 
     endpoint: Endpoint
     credentials: Credentials

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
@@ -59,7 +59,7 @@ class _ListPrices(msgspec.Struct, frozen=True):
 @cache
 def list_prices() -> Mapping[str, Mapping[str, tuple[Price, ...]]]:
     """Return the list prices in US dollars that ship with Berlin: vendor, pattern of the model."""
-    data = files(__package__).joinpath(_LISTS).read_bytes()
+    data = Path(__file__).with_name(_LISTS).read_bytes()
     return msgspec.json.decode(data, type=_ListPrices).vendors
 
 

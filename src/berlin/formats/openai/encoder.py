@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping, Sequence
+from random import getrandbits
 from typing import Any
 
 from berlin.errors import BerlinError
@@ -280,8 +280,8 @@ def encode_error(error: BerlinError) -> bytes:
 
 
 def new_id() -> str:
-    """Return an id for an answer."""
-    return f"chatcmpl-{secrets.token_hex(16)}"
+    """Return an id for an answer, not secret."""
+    return f"chatcmpl-{getrandbits(128):032x}"
 
 
 def finish_word(reason: FinishReason, extra: Any, calls: bool, *, older: bool = False) -> str:

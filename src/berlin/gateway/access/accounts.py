@@ -87,7 +87,8 @@ class Accounts:
         return sorted(self._accounts)
 
     def __len__(self) -> int:
-        return len(self.known)
+        # Not read again: an account whose owner asks was looked up by `known`.
+        return len(self._accounts)
 
     def caller(self, name: str) -> Caller | None:
         """Return the permissions of an account; `None` if it does not exist or has expired."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Hashable
 from typing import Self
 
@@ -41,7 +40,7 @@ class Admission:
         self._poll: asyncio.TimerHandle | None = None
         self._at_once = at_once
         self._wait_s = wait_s
-        self._held: Counter[Hashable] = Counter()
+        self._held: dict[Hashable, int] = {}
         self._shared = False
         self._inside = 0
         self._queue: Queue[None] = Queue(
@@ -60,7 +59,7 @@ class Admission:
     @property
     def in_line(self) -> int:
         """The number of waiting requests."""
-        return len(self._queue)
+        return self._queue.count
 
     def enter(self, tenant: Hashable = None, *, shared: bool = False) -> Slot:
         """Hold a slot for the time of an `async with` block, or until it is left.
@@ -84,12 +83,13 @@ class Admission:
     def give_back(self, tenant: Hashable) -> None:
         """Give a slot back, to the next one in the queue."""
         self._inside -= 1
-        self._held[tenant] -= 1
-        if not self._held[tenant]:
+        held = self._held[tenant] = self._held[tenant] - 1
+        if not held:
             del self._held[tenant]
         if self._slots is not None:
             self._slots.free()
-        self._call_next()
+        if self._queue.count:
+            self._call_next()
 
     def close(self) -> None:
         """Refuse all that wait."""
@@ -98,31 +98,23 @@ class Admission:
     def _take_back(self, waiter: Waiter[None]) -> None:
         self.give_back(waiter.tenant)
 
-    def _may_take(self, tenant: Hashable) -> bool:
-        free = self._at_once - self._inside
-        held = self._held[tenant]
-        if not (self._shared and held):
-            return free > 0
-        return free > 1 and held < SHARE * free
-
     def _try_give(self, tenant: Hashable) -> bool:
-        if not self._may_take(tenant):
+        free, held = self._at_once - self._inside, self._held.get(tenant, 0)
+        if free <= 0 or (self._shared and held and (free == 1 or held >= SHARE * free)):
             return False
         if self._slots is not None and not self._slots.take(self._at_once):
             return False
         self._inside += 1
-        self._held[tenant] += 1
+        self._held[tenant] = held + 1
         return True
 
     def _call_next(self) -> None:
-        if not len(self._queue):
-            return
         # If the tenant that holds the fewest may not take one, nobody may.
-        while (waiter := self._queue.next(self._held.__getitem__)) is not None:
+        while (waiter := self._queue.next(lambda tenant: self._held.get(tenant, 0))) is not None:
             if not self._try_give(waiter.tenant):
                 break
             self._queue.grant(waiter, None)
-        if self._slots is not None and len(self._queue) and self._poll is None:
+        if self._slots is not None and self._queue.count and self._poll is None:
             self._poll = asyncio.get_running_loop().call_later(POLL_S, self._look_again)
 
     def _look_again(self) -> None:
@@ -147,7 +139,8 @@ class Slot:
 
     async def __aenter__(self) -> Self:
         admission, tenant = self._admission, self._tenant
-        if tenant in admission._queue or not admission._try_give(tenant):
+        queue = admission._queue
+        if (queue.count and tenant in queue) or not admission._try_give(tenant):
             await admission._wait(tenant)
         self._is_held = True
         return self

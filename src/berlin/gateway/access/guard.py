@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, TypeAlias
 
-from aiohttp import web
-
 from berlin.config.tables.issuers import IssuerConfig
 from berlin.errors import (
     KeyRefusedError,
@@ -15,6 +13,7 @@ from berlin.errors import (
     OverloadedError,
     UnavailableError,
 )
+from berlin.gateway import web
 from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.key_reader import KeyReader
 from berlin.gateway.access.keys import KEY_PREFIX
@@ -59,6 +58,7 @@ class Guard:
     Attributes:
         issuers: verifies tokens of identity providers, which take the place of keys.
         accounts: the accounts that may log in.
+        address: returns the address of a client, as reported by trusted proxies.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Guard:
         """Replace the settings. Raises ConfigurationError if a proxy is not an address."""
         if trusted_proxies is None:
             trusted_proxies = LOOPBACK if allowed_hosts else ()
-        self._proxies = Proxies(trusted_proxies)
+        self.address = Proxies(trusted_proxies).client
         self.allowed_hosts = allowed_hosts
         self.cors_origins = cors_origins
 
@@ -119,16 +119,13 @@ class Guard:
     @property
     def is_shared(self) -> bool:
         """Whether there may be several callers, so that none may take everything."""
-        return self.issuers is not None or self.keys + len(self.accounts) > 1
+        keys = self._keys.count if self._keys is not None else 0
+        return self.issuers is not None or keys + len(self.accounts) > 1
 
     def close(self) -> None:
         """Close the file of the keys."""
         if self._keys is not None:
             self._keys.close()
-
-    def address(self, request: web.BaseRequest) -> str:
-        """Return the address of the client, as reported by trusted proxies."""
-        return self._proxies.client(request)
 
     async def identify(self, request: web.Request, scope: Scope = "chat") -> Caller | None:
         """Return the client; `None` where no key is needed.
@@ -143,19 +140,6 @@ class Guard:
             OverloadedError: if too many wrong keys came from its address.
             UnavailableError: if the keys cannot be read.
         """
-        caller = await self._find(request)
-        if caller is not None and not caller.may(scope):
-            raise HttpFault(
-                403, f"this key may not do this: it has no scope {scope!r} (`berlin key list`)"
-            )
-        return caller
-
-    async def refresh(self) -> None:
-        """Make sure that what is known about keys is fresh."""
-        if isinstance(self._keys, PostgresKeys):
-            await self._keys.prepare()
-
-    async def _find(self, request: web.Request) -> Caller | None:
         keys = self._keys
         if isinstance(keys, PostgresKeys):
             await keys.prepare()
@@ -166,6 +150,19 @@ class Guard:
                 "only programs on the gateway's own machine need no key, and this request came "
                 "through a proxy; the gateway has no keys yet (`berlin key add NAME`)"
             )
+        caller = await self._find(request, keys)
+        if not caller.may(scope):
+            raise HttpFault(
+                403, f"this key may not do this: it has no scope {scope!r} (`berlin key list`)"
+            )
+        return caller
+
+    async def refresh(self) -> None:
+        """Make sure that what is known about keys is fresh."""
+        if isinstance(self._keys, PostgresKeys):
+            await self._keys.prepare()
+
+    async def _find(self, request: web.Request, keys: Keys | None) -> Caller:
         # Programs send one of our keys beside a foreign or an empty one.
         sent = _sent_keys(request)[:MAX_SENT_KEYS]
         if keys is not None:

@@ -56,7 +56,7 @@ class Logins:
         # An impossible password is not hashed, but counts as a guess all the same.
         size = len(password.reveal().encode("utf-8", "surrogatepass"))
         right = False
-        if len(self._accounts) and 0 < size <= MAX_PASSWORD_BYTES:
+        if self._accounts.known and 0 < size <= MAX_PASSWORD_BYTES:
             async with self._line.enter(origin):
                 self._check_pace(origin, account)  # others may have guessed in the meantime
                 right = await self._accounts.verify(account, password)

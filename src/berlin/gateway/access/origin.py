@@ -11,9 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
 
 from berlin.errors import ConfigurationError
+from berlin.gateway import web
 from berlin.types import is_loopback
 
 LOOPBACK = ("127.0.0.0/8", "::1")

@@ -6,12 +6,12 @@ from collections.abc import Awaitable
 from functools import partial
 
 import msgspec
-from aiohttp import web
 
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.anthropic.table import BETA, DIALECT
 from berlin.formats.contract import ClientCall
 from berlin.formats.tokens import TokenCount
+from berlin.gateway import web
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Face, Route
 from berlin.types import Extra, extra_of

@@ -6,8 +6,6 @@ and service cannot drift apart.
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from berlin.auth.attach import Attachment
 from berlin.auth.credentials import NAMES
 from berlin.auth.flows.login import LoginMap
@@ -17,13 +15,13 @@ from berlin.errors import (
     KeyRefusedError,
     ModelNotFoundError,
 )
+from berlin.gateway import web
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.access.logins import Logins
 from berlin.gateway.access.sessions import Sessions
 from berlin.gateway.catalog import Catalog, Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Face, Route
-from berlin.gateway.observe.visit import VISIT
 from berlin.gateway.workers.worker import Worker
 from berlin.language.step import CompiledStep
 from berlin.recipes.recipe import load_recipe
@@ -64,13 +62,13 @@ class BerlinFace:
             if not isinstance(value, str):
                 raise InvalidRequestError.about(name, "must be text")
         account = values["account"]
-        address, fingerprint = request[VISIT].remote, self._accounts.fingerprint(account)
+        address, fingerprint = request.visit.remote, self._accounts.fingerprint(account)
         await self._logins.check(address, account, Secret(values["password"]))
         body = self._login.answer({"token": self._sessions.open(account, fingerprint)}).body
         return web.Response(body=body, content_type="application/json")
 
     async def _chat(self, gateway: Gateway, request: web.Request) -> web.StreamResponse:
-        visit = request[VISIT]
+        visit = request.visit
         given = request.headers.getall(self._header, [])
         token = given[0].removeprefix(self._prefix) if len(given) == 1 else ""
         account = self._sessions.account(token)

@@ -7,18 +7,17 @@ from contextlib import nullcontext
 from functools import partial
 
 import msgspec
-from aiohttp import web
 
 from berlin.errors import BerlinError, InvalidRequestError, ModelNotFoundError
 from berlin.formats.embeddings.contract import EmbeddingCall, EmbeddingFormat
 from berlin.formats.embeddings.ollama import OllamaEmbeddings, OllamaOldEmbeddings
 from berlin.formats.embeddings.openai import OpenAIEmbeddings
+from berlin.gateway import web
 from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.answering import with_model
 from berlin.gateway.catalog import Catalog, Target
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Route
-from berlin.gateway.observe.visit import VISIT
 from berlin.types import Usage
 from berlin.types.embeddings import Embeddings
 
@@ -29,7 +28,7 @@ LONG_ANSWER_BYTES = 256 * 1024
 async def _embed(
     gateway: Gateway, request: web.Request, dialect: EmbeddingFormat
 ) -> web.StreamResponse:
-    visit = request[VISIT]
+    visit = request.visit
     key = await gateway.identify(request)
     call = await gateway.receive(request, dialect.decode_request)
     asked = visit.model = call.request.model

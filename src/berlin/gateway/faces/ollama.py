@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.client_request import decode_typed
@@ -16,6 +15,7 @@ from berlin.formats.contract import ClientCall
 from berlin.formats.ollama.encoder import now_rfc3339
 from berlin.formats.ollama.format import OllamaChatFormat, OllamaGenerateFormat
 from berlin.formats.ollama.request import load_reason
+from berlin.gateway import web
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Face, Route, describe_models, json_body
 from berlin.wire.json import encode_value

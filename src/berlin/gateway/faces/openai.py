@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import Any
 
-from aiohttp import web
-
 from berlin.errors import ModelNotFoundError
 from berlin.formats.contract import Format
 from berlin.formats.openai.completions import OpenAICompletionsFormat
 from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.gateway import web
 from berlin.gateway.chat import Gateway
-from berlin.gateway.face import ID, Face, Route, describe_models, json_body
+from berlin.gateway.face import Face, Route, describe_models, json_body
 from berlin.wire.json import encode_value
 
 
@@ -34,7 +33,7 @@ def _list(gateway: Gateway, names: Iterable[str]) -> bytes:
 
 
 async def _model(gateway: Gateway, request: web.Request) -> web.StreamResponse:
-    asked = request[ID]
+    asked = request.id
     if not await describe_models(gateway, request, lambda names: asked in names):
         raise ModelNotFoundError(f"the model {asked[:100]!r} does not exist here")
     return web.json_response(_describe(gateway, asked))

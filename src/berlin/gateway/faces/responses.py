@@ -9,16 +9,15 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.responses.format import ResponsesFormat
 from berlin.formats.responses.request import ResponsesCall, Sent, build_call
 from berlin.formats.tokens import TokenCount
+from berlin.gateway import web
 from berlin.gateway.access.caller import Caller
 from berlin.gateway.chat import LONG_BODY_BYTES, Gateway
-from berlin.gateway.face import ID, Face, Route
-from berlin.gateway.observe.visit import VISIT
+from berlin.gateway.face import Face, Route
 from berlin.gateway.refusals import HttpFault
 from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.responses import StoredResponses
@@ -121,27 +120,27 @@ async def _show(gateway: Gateway, request: web.Request) -> web.StreamResponse:
     _, tenant = await _identify(gateway, request)
     if request.query.get("stream") == "true":
         raise InvalidRequestError.about("stream", "a stored response is not streamed again")
-    record = await gateway.stored.get(tenant, request[ID])
+    record = await gateway.stored.get(tenant, request.id)
     return web.Response(body=record.response, content_type="application/json")
 
 
 async def _delete(gateway: Gateway, request: web.Request) -> web.StreamResponse:
     _, tenant = await _identify(gateway, request)
-    id = request[ID]
+    id = request.id
     await gateway.stored.delete(tenant, id)
     return web.json_response({"id": id, "object": "response", "deleted": True})
 
 
 async def _list_input(gateway: Gateway, request: web.Request) -> web.StreamResponse:
     _, tenant = await _identify(gateway, request)
-    record = await gateway.stored.get(tenant, request[ID])
+    record = await gateway.stored.get(tenant, request.id)
     body = await asyncio.to_thread(_list, record.input, request.query)
     return web.Response(body=body, content_type="application/json")
 
 
 async def _cancel(gateway: Gateway, request: web.Request) -> web.StreamResponse:
     _, tenant = await _identify(gateway, request)
-    await gateway.stored.get(tenant, request[ID])
+    await gateway.stored.get(tenant, request.id)
     raise InvalidRequestError("only a response that is made in the background is cancelled")
 
 
@@ -156,7 +155,7 @@ async def _refuse_upgrade(gateway: Gateway, request: web.Request) -> web.StreamR
 async def _identify(gateway: Gateway, request: web.Request) -> tuple[Caller | None, str]:
     """Return the client's key, and the tenant whose responses it may see."""
     key = await gateway.identify(request)
-    return key, request[VISIT].key
+    return key, request.visit.key
 
 
 async def _receive(

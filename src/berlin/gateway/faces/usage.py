@@ -10,12 +10,11 @@ from functools import partial
 from typing import get_args
 
 import msgspec
-from aiohttp import web
 
 from berlin.errors import InvalidRequestError, UnavailableError
+from berlin.gateway import web
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import json_body
-from berlin.gateway.observe.visit import VISIT
 from berlin.gateway.refusals import HttpFault
 from berlin.ledger.figures import Figures, Grouping, Query, total_of, usage_resource
 from berlin.ledger.period import parse_time
@@ -47,7 +46,7 @@ async def show_usage(gateway: Gateway, request: web.Request) -> web.StreamRespon
         if len(groups) == MAX_GROUPS:
             total = total_of(await gateway.ledger.sums(msgspec.structs.replace(query, by=None)))
     except UnavailableError as error:  # where the database is, is for the log only
-        _log.warning("usage.unavailable request=%s: %s", request[VISIT].id, error)
+        _log.warning("usage.unavailable request=%s: %s", request.visit.id, error)
         raise UnavailableError("the ledger cannot be read at present; try again") from None
     work = partial(_encode, groups, query, gateway.ledger.currency, total)
     return json_body(await asyncio.to_thread(work) if len(groups) > MANY_GROUPS else work())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from functools import lru_cache
 
 import msgspec
 
 from berlin.config.tables.per_user import PLACEHOLDER
+from berlin.formats.tokens import prompt_tokens
 from berlin.gateway.observe.visit import Asked, Visit
-from berlin.ledger.entry import MAX_NAME_CHARS, Entry, count_of, name_of
+from berlin.ledger.entry import MAX_NAME_CHARS, Entry, counts_of, name_of
 from berlin.ledger.figures import Figures, Query
-from berlin.ledger.prices import PLACES, Prices
+from berlin.ledger.prices import PLACES, Prices, cost_at
 from berlin.ledger.recorder import Recorder
 from berlin.ledger.writer import LedgerCounts
 from berlin.types import ChatRequest, Usage
@@ -91,8 +91,58 @@ class Ledger:
 
     def ended(self, visit: Visit) -> None:
         """Record a finished visit; see `Observer`."""
-        if visit.asked is not None:
-            self._recorder.end(self._row(visit, visit.asked))
+        asked = visit.asked
+        if asked is None:
+            return
+        entry, model, outcome = asked.entry, asked.model, visit.outcome
+        provider, started = visit.provider, visit.started
+        if started is not None and (started.provider or started.model):
+            model = started.model or model
+            provider = started.provider or provider
+            entry = msgspec.structs.replace(
+                entry,
+                provider=name_of(provider),
+                account=self._account(provider, visit.user),
+                model=name_of(model),
+            )
+        usage = usage_of(visit, asked, outcome)
+        cost = input_tokens = output_tokens = cached = cache_write = reasoning = None
+        if usage is not None:
+            if started is not None and started.age_s is not None:
+                cost = 0  # from Berlin's own cache
+            elif (
+                price := self._prices.price(provider, model, asked.at, usage.input_tokens)
+            ) is not None:
+                cost = int(cost_at(price, usage).scaleb(PLACES))
+            cost, input_tokens, output_tokens, cached, cache_write, reasoning = counts_of(
+                cost,
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cached_tokens,
+                usage.cache_write_tokens,
+                usage.reasoning_tokens,
+            )
+        first = visit.first_event_at
+        attempts = visit.attempts
+        # Only providers with several attempts say how many; an answer has at least one.
+        if attempts is None and (first or outcome == "ok" or visit.upstream_failure):
+            attempts = 1
+        row = msgspec.structs.replace(
+            entry,
+            attempts=attempts,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cached_tokens=cached,
+            cache_write_tokens=cache_write,
+            reasoning_tokens=reasoning,
+            estimated=usage is not None and usage.estimated,
+            cost_nanos=cost,
+            status=visit.status,
+            outcome=outcome,
+            first_event_ms=None if first is None else round((first - visit.began_at) * 1000, 3),
+            duration_ms=round(visit.seconds * 1000, 3),
+        )
+        self._recorder.end(row)
 
     async def sums(self, query: Query) -> list[Figures]:
         """Sum up requests. Raises UnavailableError if the database is away."""
@@ -117,67 +167,24 @@ class Ledger:
             model=name_of(model),
         )
 
-    def _row(self, visit: Visit, asked: Asked) -> Entry:
-        entry, started, model = asked.entry, visit.started, asked.model
-        if started is not None and (started.provider or started.model):
-            model = started.model or model
-            provider = started.provider or visit.provider
-            entry = msgspec.structs.replace(
-                entry,
-                provider=name_of(provider),
-                account=self._account(provider, visit.user),
-                model=name_of(model),
-            )
-        usage = usage_of(visit, asked)
-        cost = self._cost(visit, model, usage, asked.at)
-        first = visit.first_event_s
-        return msgspec.structs.replace(
-            entry,
-            attempts=count_of(_attempts(visit)),
-            input_tokens=count_of(usage.input_tokens) if usage else None,
-            output_tokens=count_of(usage.output_tokens) if usage else None,
-            cached_tokens=count_of(usage.cached_tokens) if usage else None,
-            cache_write_tokens=count_of(usage.cache_write_tokens) if usage else None,
-            reasoning_tokens=count_of(usage.reasoning_tokens) if usage else None,
-            estimated=usage is not None and usage.estimated,
-            cost_nanos=None if cost is None else count_of(int(cost.scaleb(PLACES))),
-            status=visit.status,
-            outcome=visit.outcome,
-            first_event_ms=None if first is None else round(first * 1000, 3),
-            duration_ms=round(visit.seconds * 1000, 3),
-        )
-
     def _account(self, provider: str, user: str) -> str:
         return name_of(self._accounts.get(provider, "").replace(PLACEHOLDER, user))
 
-    def _cost(self, visit: Visit, model: str, usage: Usage | None, at: float) -> Decimal | None:
-        if usage is None:
-            return None
-        if visit.started is not None and visit.started.age_s is not None:
-            return Decimal(0)  # from Berlin's own cache
-        return self._prices.cost(visit.answered_by or visit.provider, model, usage, at)
 
-
-def usage_of(visit: Visit, asked: Asked) -> Usage | None:
+def usage_of(visit: Visit, asked: Asked, outcome: str) -> Usage | None:
     """Return the tokens of a request: as reported, or else estimated, or `None` if unknown.
 
     What a client that left has caused so far is estimated, because a service reports at the end. A
     request that failed before its first event has unknown tokens: few services charge for those.
     """
-    reported, whole = visit.usage, visit.outcome == "ok"
+    reported, whole = visit.usage, outcome == "ok"
     if whole and reported is not None and reported.lacks is None:
         return reported
     if visit.first_event_at is None and not visit.left and not whole:
         return reported
-    return usage_with(reported, asked.input_tokens, visit.text_chars, whole=whole)
-
-
-def _attempts(visit: Visit) -> int | None:
-    if visit.attempts is not None:
-        return visit.attempts
-    # Only providers with several attempts say how many; an answer has at least one.
-    answered = visit.first_event_at is not None or visit.outcome == "ok"
-    return 1 if answered or visit.upstream_failure is not None else None
+    sent = asked.request
+    estimate = prompt_tokens(sent) if isinstance(sent, ChatRequest) else sent.input_tokens
+    return usage_with(reported, estimate, visit.text_chars, whole=whole)
 
 
 def _user(request: ChatRequest | EmbeddingRequest) -> str:

@@ -133,27 +133,30 @@ def encode_access(visit: Visit, at: float) -> bytes:
         visit: the request.
         at: seconds since the epoch.
     """
-    usage, first = visit.usage, visit.first_event_s
+    usage, first, started = visit.usage, visit.first_event_at, visit.started
+    method, path, model, remote = visit.method, visit.path, visit.model, visit.remote
+    if len(method) + len(path) + len(model) + len(remote) > MAX_VALUE_CHARS:
+        method, path, model, remote = map(_cut, (method, path, model, remote))
     fields = {
         "time": f"{_time_of(int(at))}.{int(at % 1 * 1000):03}Z",
         "request_id": visit.id,
-        "method": _cut(visit.method),
-        "path": _cut(visit.path.partition("?")[0]),
+        "method": method,
+        "path": path.partition("?")[0],
         "face": visit.face or None,
         "provider": visit.provider or None,
-        "model": _cut(visit.model) or None,
+        "model": model or None,
         "key": visit.key or None,
         "status": visit.status,
         "outcome": visit.outcome,
-        "answered_by": visit.answered_by or None,
+        "answered_by": (started.provider or None) if started else None,
         "attempts": visit.attempts,
         "stream": visit.stream,
         "duration_ms": round(visit.seconds * 1000, 3),
-        "first_event_ms": None if first is None else round(first * 1000, 3),
+        "first_event_ms": None if first is None else round((first - visit.began_at) * 1000, 3),
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "bytes_out": visit.bytes_out,
-        "remote": _cut(visit.remote) or None,
+        "remote": remote or None,
     }
     try:
         line = _encode(fields)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from random import getrandbits
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
-from aiohttp import web
 
 from berlin.errors import (
     AuthenticationError,
@@ -18,7 +17,6 @@ from berlin.errors import (
     ServiceError,
     TransportError,
 )
-from berlin.formats.tokens import prompt_tokens
 from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
 from berlin.routing.base.meter import Meter
@@ -32,8 +30,6 @@ from berlin.types import (
 from berlin.types.embeddings import EmbeddingRequest
 
 _OF_SERVICES = (TransportError, ServiceError, AuthenticationError, PermissionDeniedError)
-
-VISIT: web.RequestKey[Visit]
 
 
 def new_id() -> str:
@@ -170,7 +166,7 @@ class Visit(msgspec.Struct, eq=False):
         self.seconds = time.perf_counter() - self.began_at
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """A request as it was sent to a provider.
 
     Attributes:
@@ -185,14 +181,6 @@ class Asked(NamedTuple):
     request: ChatRequest | EmbeddingRequest
     entry: Entry
 
-    @property
-    def input_tokens(self) -> int:
-        """An estimate of the request's tokens."""
-        request = self.request
-        if isinstance(request, ChatRequest):
-            return prompt_tokens(request)
-        return request.input_tokens
-
 
 class Observer(Protocol):
     """Called once with every finished visit."""
@@ -204,6 +192,3 @@ class Observer(Protocol):
     def close(self) -> None:
         """Write the rest, in bounded time."""
         ...
-
-
-VISIT = web.RequestKey("visit", Visit)

@@ -14,17 +14,19 @@ import contextlib
 import logging
 import os
 import re
+import socket
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from typing import Any, cast
 
-from aiohttp import web
 from aiohttp.http import RawRequestMessage, StreamWriter
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
+from berlin.gateway import web
 from berlin.gateway.body import MAX_BODY_BYTES
 from berlin.gateway.sweep import Sweep
+from berlin.gateway.workers.listening import BACKLOG
 from berlin.transport.pools import ShortQueue
 
 HEADER_TIMEOUT_S = 20.0
@@ -74,15 +76,8 @@ _Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logging.getLogger("berlin.gateway")
 
 
-def open_runner(
-    serve: _Serve,
-    *,
-    header_timeout_s: float = HEADER_TIMEOUT_S,
-    keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
-    max_connections: int = MAX_CONNECTIONS,
-    shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S,
-) -> web.ServerRunner:
-    """Return a runner with connection limits.
+class Server(web.Server):
+    """Makes limited connections.
 
     Args:
         serve: answers a request; it raises nothing but ConnectionError.
@@ -93,19 +88,15 @@ def open_runner(
             has waited longest for a request; if all are being answered, it gets 503.
         shutdown_timeout_s: seconds that a handler has when the server stops.
     """
-    server = _Server(serve, header_timeout_s, keepalive_timeout_s, max_connections)
-    return web.ServerRunner(server, shutdown_timeout=shutdown_timeout_s)
-
-
-class _Server(web.Server):
-    """Makes limited connections."""
 
     def __init__(
         self,
         serve: _Serve,
-        header_timeout_s: float,
-        keepalive_timeout_s: float,
-        max_connections: int,
+        *,
+        header_timeout_s: float = HEADER_TIMEOUT_S,
+        keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
+        max_connections: int = MAX_CONNECTIONS,
+        shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S,
     ) -> None:
         super().__init__(
             serve,  # type: ignore[arg-type]  # it gets a `web.Request`
@@ -120,12 +111,32 @@ class _Server(web.Server):
         self.header_timeout_s = header_timeout_s
         self.keepalive_timeout_s = keepalive_timeout_s
         self._max_connections = max_connections
+        self._shutdown_timeout_s = shutdown_timeout_s
+        self._listening: list[asyncio.Server] = []
         self._has_files = True
         self.partial_heads_bytes = 0
         # The open connections; the one whose last request is newest comes last.
         self.open: OrderedDict[_Connection, None] = OrderedDict()
         shortest = min(header_timeout_s, keepalive_timeout_s)
         self.sweep = Sweep(self._end_overdue, min(shortest * PRECISION, 1.0))
+
+    async def listen(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections from sockets, which are closed at the end."""
+        for one in sockets:
+            listening = await self._loop.create_server(self, sock=one, backlog=BACKLOG)
+            self._listening.append(listening)
+
+    def stop_listening(self) -> None:
+        """Accept no more connections."""
+        for listening in self._listening:
+            listening.close()
+
+    async def aclose(self) -> None:
+        """Close everything; handlers get a moment to end."""
+        self.stop_listening()
+        await asyncio.sleep(0)  # requests that have arrived begin to be answered
+        self.pre_shutdown()
+        await self.shutdown(self._shutdown_timeout_s)
 
     @property
     def full(self) -> bool:
@@ -171,6 +182,7 @@ class _Server(web.Server):
                 _log.error("files.used_up no connection is accepted: raise the limit (ulimit -n)")
 
     def __call__(self) -> web.RequestHandler:
+        """Return a new connection."""
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
@@ -183,7 +195,7 @@ class _Connection(web.RequestHandler):
 
     __slots__ = ("_began", "_head_bytes", "_server", "deadline")
 
-    def __init__(self, server: _Server, **options: Any) -> None:
+    def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
         self._messages = ShortQueue()  # type: ignore[assignment]
@@ -241,8 +253,9 @@ class _Connection(web.RequestHandler):
             return False
         self._current_request, self._request_in_progress = request, True
         try:
-            response = await self._server.serve(request)
-            _, is_gone = await self.finish_response(request, response, None)
+            response, is_gone = await self._server.serve(request), False
+            if self._upgraded or not response.prepared:
+                _, is_gone = await self.finish_response(request, response, None)
         finally:
             self._current_request, self._request_in_progress = None, False
             if self._handler_waiter is not None:
@@ -258,13 +271,14 @@ class _Connection(web.RequestHandler):
 
     def _take_request(self) -> web.Request | None:
         """Return the next request; `None` if it is malformed, and so the last one."""
-        message, body = self._messages.popleft()
+        message, body = self._messages.pop(0)  # type: ignore[call-arg]  # a `ShortQueue`
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
         self._began = False
-        self._count_head(-self._head_bytes)
+        if self._head_bytes:
+            self._count_head(-self._head_bytes)
         if self in self._server.open:
             self._server.open.move_to_end(self)
         if not isinstance(message, RawRequestMessage):
@@ -277,7 +291,7 @@ class _Connection(web.RequestHandler):
             body,
             self,
             StreamWriter(self, self._loop),
-            cast(Any, None),  # the task: it would be a reference cycle
+            None,  # type: ignore[arg-type]  # the task: it would be a reference cycle
             self._loop,
             client_max_size=MAX_BODY_BYTES,
         )

@@ -6,9 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from berlin.errors import BerlinError
+from berlin.gateway import web
 from berlin.gateway.access.origin import is_local
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import Handler

@@ -8,10 +8,9 @@ import html
 import re
 from functools import cache
 
-from aiohttp import web
-
 import berlin
 from berlin.errors import BerlinError
+from berlin.gateway import web
 from berlin.gateway.chat import Gateway
 from berlin.gateway.face import of_models
 

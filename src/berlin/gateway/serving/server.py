@@ -8,13 +8,11 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import web
-
 from berlin.gateway.access.accounts import Accounts
 from berlin.gateway.app import App
 from berlin.gateway.chat import Gateway
-from berlin.gateway.serving.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, open_runner
-from berlin.gateway.workers.listening import BACKLOG, Sockets, open_listeners, url_of
+from berlin.gateway.serving.connection import HEADER_TIMEOUT_S, MAX_CONNECTIONS, Server
+from berlin.gateway.workers.listening import Sockets, open_listeners, url_of
 
 # The longest that a worker which has been replaced serves its connections.
 DRAIN_S = 900.0
@@ -54,18 +52,14 @@ async def open_server(
         ConfigurationError: if the address cannot be listened on.
     """
     app = App(gateway, accounts, token_lifetime_s)
-    runner = open_runner(
-        app.serve, header_timeout_s=header_timeout_s, max_connections=max_connections
-    )
-    await runner.setup()
+    server = Server(app.serve, header_timeout_s=header_timeout_s, max_connections=max_connections)
     try:
         if sockets is None:
             [sockets] = open_listeners(host, port, 1)
-        for one in sockets:
-            await web.SockSite(runner, one, backlog=BACKLOG).start()
+        await server.listen(sockets)
         yield url_of(sockets)
         if gateway.draining:
-            await _drain(gateway, runner)
+            await _drain(gateway, server)
         gateway.stopping = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(gateway.streams.open.wait_until_none(), grace_s)
@@ -73,7 +67,7 @@ async def open_server(
         for service in gateway.catalog.services.values():
             service.admission.close()
     finally:
-        await runner.cleanup()
+        await server.aclose()
         await _close(gateway)
 
 
@@ -89,16 +83,15 @@ async def _close(gateway: Gateway) -> None:
         await gateway.catalog.routes.counters.aclose()
 
 
-async def _drain(gateway: Gateway, runner: web.ServerRunner) -> None:
+async def _drain(gateway: Gateway, server: Server) -> None:
     """Accept no connections, and serve the open ones until their clients have left.
 
     Each response says that its connection closes; idle connections end by the idle limit. So no
     request is refused: the next worker listens on the same socket.
     """
-    for site in list(runner.sites):
-        await site.stop()
+    server.stop_listening()
     end = asyncio.get_running_loop().time() + DRAIN_S
-    while gateway.draining and runner.server is not None and runner.server.connections:
+    while gateway.draining and server.connections:
         if asyncio.get_running_loop().time() > end:
             return
         await asyncio.sleep(DRAIN_CHECK_S)

@@ -37,6 +37,9 @@ class Record(msgspec.Struct, frozen=True):
         return [*msgspec.json.decode(self.input), *output]
 
 
+USED_TWICE = "a service has used its id twice; it cannot be continued"
+
+
 class Engine(Protocol):
     """Stores records. Each method may block: all are called from one thread.
 
@@ -44,7 +47,11 @@ class Engine(Protocol):
     """
 
     def put(self, record: Record) -> None:
-        """Store a record; over the limits, remove the oldest of the largest tenant first."""
+        """Store a record; over the limits, remove the oldest of the largest tenant first.
+
+        If its tenant has one with this id, which another process has stored, neither is found from
+        now on: to continue one might continue the other.
+        """
         ...
 
     def get(self, tenant: str, id: str) -> Record | None:

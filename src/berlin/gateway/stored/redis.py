@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from berlin.gateway.stored.record import Record
+from berlin.gateway.stored.record import USED_TWICE, Record
 from berlin.routing.shared.blocking import BlockingRedis
 from berlin.types import Secret
 
@@ -44,14 +44,18 @@ class RedisEngine:
             raise OSError("the response is larger than all that may be stored")
         data = zlib.compress(_encode(record), 1)
 
-        def run(redis: Any) -> None:
+        name = _name(record.tenant, record.id)
+
+        def run(redis: Any) -> bool:
             with redis.pipeline(transaction=False) as pipeline:
-                pipeline.set(_name(record.tenant, record.id), data, ex=self._expire_s)
+                pipeline.set(name, data, ex=self._expire_s, nx=True)
                 for item in record.item_ids:
                     pipeline.set(_name(record.tenant, item), record.id, ex=self._expire_s)
-                pipeline.execute()
+                return bool(pipeline.execute()[0])
 
-        self._redis.run(run)
+        if not self._redis.run(run):
+            self._redis.run(lambda redis: redis.set(name, b"", ex=self._expire_s))
+            raise OSError(USED_TWICE)
 
     def get(self, tenant: str, id: str) -> Record | None:
         """Return a record; see `Engine`."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from berlin.auth.tokens.private_file import make_private_folder
-from berlin.gateway.stored.record import Record
+from berlin.gateway.stored.record import USED_TWICE, Record
 
 BUSY_TIMEOUT_S = 5.0
 
@@ -30,6 +30,8 @@ CREATE INDEX IF NOT EXISTS by_response ON items (tenant, id);
 CREATE TRIGGER IF NOT EXISTS forget AFTER DELETE ON responses
 BEGIN DELETE FROM items WHERE tenant = old.tenant AND id = old.id; END;
 """
+# What is left of an id that was used twice.
+_EMPTY = "UPDATE responses SET input = x'', response = x'', size = 0 WHERE tenant = ? AND id = ?"
 _LARGEST = "SELECT tenant FROM responses GROUP BY tenant ORDER BY sum(size) DESC LIMIT 1"
 
 
@@ -73,12 +75,17 @@ class SqliteEngine:
             run("DELETE FROM responses WHERE used_at < ?", (now - self._expire_s,))
             if record.size > self._max_bytes:
                 raise OSError("the response is larger than all that may be stored")
-            insert = "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)"
-            run(insert, (*row, record.size, now))
-            self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", items)
+            insert = "INSERT OR IGNORE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)"
+            is_new = run(insert, (*row, record.size, now)).rowcount > 0
+            if is_new:
+                self._database.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", items)
+            else:
+                run(_EMPTY, (record.tenant, record.id))
             while self._is_over():
                 oldest = f"WHERE tenant = ({_LARGEST}) ORDER BY used_at LIMIT 1"
                 run(f"DELETE FROM responses WHERE rowid = (SELECT rowid FROM responses {oldest})")  # noqa: S608  # constants
+        if not is_new:
+            raise OSError(USED_TWICE)
 
     def get(self, tenant: str, id: str) -> Record | None:
         """Return a record; see `Engine`."""
@@ -87,7 +94,7 @@ class SqliteEngine:
         with _as_os_error(), self._database:
             found = self._database.execute(
                 "UPDATE responses SET used_at = ? WHERE tenant = ? AND id = ? AND used_at >= ? "
-                "RETURNING id, tenant, previous, input, response",
+                "AND size > 0 RETURNING id, tenant, previous, input, response",
                 at,
             ).fetchall()
         return Record(*found[0]) if found else None
@@ -105,7 +112,8 @@ class SqliteEngine:
         at = (tenant, id, self._clock() - self._expire_s)
         with _as_os_error(), self._database:
             gone = self._database.execute(
-                "DELETE FROM responses WHERE tenant = ? AND id = ? AND used_at >= ?", at
+                "DELETE FROM responses WHERE tenant = ? AND id = ? AND used_at >= ? AND size > 0",
+                at,
             )
             return gone.rowcount > 0
 

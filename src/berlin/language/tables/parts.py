@@ -33,7 +33,7 @@ CONTENTS = frozenset({"data_url", "base64", "media_type", "file", "size"})
 """Those that need the contents."""
 
 Uploaded: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""What the uploads of a request took, for the URL of each image and file."""
+"""The values that the uploads of a request took, by the URL of each image and file."""
 
 NOTHING: Uploaded = MappingProxyType({})
 

@@ -39,7 +39,7 @@ def _now() -> str:
 
 def _uuid4() -> str:
     """Return a random UUID (RFC 9562, 5.4), without an object that only holds its parts."""
-    digits = secrets.token_hex(16)
+    digits = secrets.token_bytes(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     parts = (digits[:8], digits[8:12], f"4{digits[13:16]}", variant + digits[17:20], digits[20:])
     return "-".join(parts)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import bindparam, delete, inspect, select, text
@@ -16,15 +16,24 @@ from berlin.ledger.database.engine import open_engine
 from berlin.ledger.database.failures import as_unavailable
 from berlin.ledger.database.partitions import create_partitions, drop_partitions, month_of
 from berlin.ledger.database.sums import figures, statement
-from berlin.ledger.database.tables import REVISIONS, VERSION_TABLE, requests, row_of, time_of
+from berlin.ledger.database.tables import (
+    REVISIONS,
+    VERSION_TABLE,
+    flat_values_of,
+    requests,
+    rows_of,
+    time_of,
+)
 from berlin.ledger.entry import Entry
 from berlin.ledger.figures import Figures, Query
 from berlin.types import Secret
 
-# Rows of one statement in SQLite, which has 999 parameters in its older versions; a row has 22.
-_ROWS = 40
+# Rows of one statement in SQLite: each has 22 parameters, of 999 or (newer versions) 32,766.
+_ROWS = 1000 if sqlite3.sqlite_version_info >= (3, 32) else 40
 # Rows deleted in one transaction: others can write in between.
 _DELETE_ROWS = 5_000
+# A row in a statement of SQLite.
+_ROW = f"({', '.join('?' * len(requests.columns))})"
 
 
 class Store:
@@ -45,9 +54,6 @@ class Store:
         insert: Any = dialect.insert(requests).on_conflict_do_nothing()
         # Compiled once, for whole tuples: what is done for each row is most of the cost.
         self._insert = str(insert.compile(dialect=self._engine.dialect))
-        # With each row of its own SQLite's driver would stop the other threads for a moment.
-        row = f"({', '.join('?' * len(requests.columns))})"
-        self._insert_rows = self._insert.replace(row, ", ".join([row] * _ROWS))
         self._months: set[datetime] = set()
 
     async def check(self) -> None:
@@ -69,14 +75,15 @@ class Store:
         async with as_unavailable():
             if self._dialect == "postgresql":
                 await self._make_room(entries)
-            rows = [row_of(entry, self._dialect) for entry in entries]
             async with self._engine.begin() as connection:
-                while self._dialect == "sqlite" and len(rows) >= _ROWS:
-                    values = tuple(chain.from_iterable(rows[:_ROWS]))
-                    await connection.exec_driver_sql(self._insert_rows, values)
-                    del rows[:_ROWS]
-                if rows:
-                    await connection.exec_driver_sql(self._insert, rows)
+                if self._dialect == "postgresql":
+                    await connection.exec_driver_sql(self._insert, rows_of(entries))
+                    return
+                # One statement for each row would stop the other threads for a moment each time.
+                for first in range(0, len(entries), _ROWS):
+                    some = entries[first : first + _ROWS]
+                    statement = self._insert.replace(_ROW, ", ".join([_ROW] * len(some)))
+                    await connection.exec_driver_sql(statement, flat_values_of(some))
 
     async def sums(self, query: Query) -> list[Figures]:
         """Return the figures of each group that a query asks for."""

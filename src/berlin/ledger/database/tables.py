@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
 
+from msgspec.structs import astuple
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -76,16 +77,19 @@ requests = Table(
     Column("duration_ms", Float),
 )
 
-_NAMES = [column.name for column in requests.columns]
-_AT = _NAMES.index("at")
-_values = attrgetter(*(*_NAMES[:_AT], "at_us", *_NAMES[_AT + 1 :]))
+
+def rows_of(entries: Iterable[Entry]) -> list[tuple[object, ...]]:
+    """Return requests as PostgreSQL's driver takes them: a row's members are the columns."""
+    return [(entry.id, time_of(entry), *astuple(entry)[2:]) for entry in entries]
 
 
-def row_of(entry: Entry, dialect: str) -> tuple[object, ...]:
-    """Return the values of a request as the driver takes them, in the order of the columns."""
-    values: tuple[object, ...] = _values(entry)
-    at: object = time_of(entry) if dialect != "sqlite" else _shown_time(entry.at_us)
-    return (*values[:_AT], at, *values[_AT + 1 :])
+def flat_values_of(entries: Sequence[Entry]) -> tuple[object, ...]:
+    """Return requests as SQLite's driver takes them, one after the other."""
+    values: list[object] = []
+    for entry in entries:
+        values += astuple(entry)
+    values[1 :: len(requests.columns)] = [_shown_time(entry.at_us) for entry in entries]
+    return tuple(values)
 
 
 def _shown_time(at_us: int) -> str:

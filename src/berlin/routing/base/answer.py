@@ -11,7 +11,9 @@ from berlin.providers.contract import Burst, Bursts, Provider
 from berlin.providers.long import MAX_EVENTS
 from berlin.types import AnswerLimit, ChatRequest, Finished
 
-End: TypeAlias = Callable[[BaseException | None], None]
+End: TypeAlias = Callable[[BaseException | None], asyncio.Future[None] | None]
+"""Records the outcome of an answer; returns what is done when other processes see it, if the caller
+is to wait for that before it hears of the end."""
 Note: TypeAlias = Callable[[Burst], None]
 
 
@@ -109,13 +111,18 @@ class Opening:
         """Ask like `ask`; the bursts and the outcome of the answer are noted as by `Watched`."""
         try:
             first = await self.ask(provider, request)
-        except BaseException as error:
-            end(error if isinstance(error, BerlinError) else LEFT)
+        except BerlinError as error:
+            if (seen := end(error)) is not None:
+                await seen
+            raise
+        except BaseException:
+            end(LEFT)
             raise
         if note is not None:
             note(first)
         if type(first[-1]) is Finished:
-            end(None)
+            if (seen := end(None)) is not None:
+                await seen
         else:
             self.asked = Watched(self.asked, end, note)
         return first
@@ -164,10 +171,12 @@ class Watched(Passed):
         try:
             burst = await self._answer.__anext__()
         except StopAsyncIteration:
-            self._record(None)
+            if (seen := self._record(None)) is not None:
+                await seen
             raise
         except BerlinError as error:
-            self._record(error)
+            if (seen := self._record(error)) is not None:
+                await seen
             raise
         except BaseException:  # cancelled, or a bug: it says nothing about the provider
             self._record(LEFT)
@@ -185,10 +194,9 @@ class Watched(Passed):
         # Dropped by a caller that neither read it to its end nor closed it.
         self._record(LEFT)
 
-    def _record(self, how: BaseException | None) -> None:
+    def _record(self, how: BaseException | None) -> asyncio.Future[None] | None:
         end, self._end = self._end, None
-        if end is not None:
-            end(how)
+        return end(how) if end is not None else None
 
 
 LEFT = BaseException("the caller left")

@@ -13,16 +13,16 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> bool:
-        """Run something in the background; return whether there is a loop for it."""
+    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
+        """Run something in the background; return its task, or `None` if there is no loop."""
         try:
             task = asyncio.get_running_loop().create_task(work)
         except RuntimeError:  # an answer was dropped, and its event loop is gone
             work.close()
-            return False
+            return None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
+        return task
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -33,6 +34,9 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
 
 
 GRANTED = Permit(granted=True)
+
+Seen: TypeAlias = "asyncio.Future[None] | None"
+"""What is done when other processes see a change, in bounded time; `None` if they do already."""
 
 
 class CircuitState(msgspec.Struct, gc=False):
@@ -78,6 +82,8 @@ class Place(Protocol):
 class Circuit:
     """The state of one provider and account, in this process or on this machine.
 
+    What records an outcome returns `Seen`.
+
     Args:
         clock: a monotonic clock, in seconds.
         failures: consecutive failures that open it.
@@ -121,37 +127,41 @@ class Circuit:
             state.probed_at = now
         return Permit(granted=True, probe=True)
 
-    def succeed(self, permit: Permit) -> None:
+    def succeed(self, permit: Permit) -> Seen:
         """Record an answer. When the answer to a probe starts, the circuit closes, and the next
         failure opens it again.
         """
         if not permit.probe and not self._place.read().failures:
-            return
+            return None
         with self._place as state:
             if permit.probe:
                 state.is_open, state.probed_at = False, 0.0
                 state.failures = self._limit - 1
             elif not state.is_open:
                 state.failures = 0
+        return None
 
-    def fail(self, permit: Permit) -> None:
+    def fail(self, permit: Permit) -> Seen:
         """Record a failure; enough in a row, or a failed probe, open the circuit."""
         with self._place as state:
             state.failures += 1
             if permit.probe:
                 state.probed_at = 0.0
             elif state.is_open or state.failures < self._limit:
-                return  # sent before the circuit opened, or not enough failures yet
+                return None  # sent before the circuit opened, or not enough failures yet
             state.is_open = True
             state.open_until = self._clock() + self._cool_down_s
+        return None
 
-    def rest(self, seconds: float) -> None:
+    def rest(self, seconds: float) -> Seen:
         """Send nothing for this long."""
         with self._place as state:
             state.open_until = max(state.open_until, self._clock() + seconds)
+        return None
 
-    def release(self, permit: Permit) -> None:
+    def release(self, permit: Permit) -> Seen:
         """Release the probe, if this request held it."""
         if permit.probe:
             with self._place as state:
                 state.probed_at = 0.0
+        return None

@@ -97,7 +97,7 @@ class Limits:
     @property
     def waiting(self) -> int:
         """The number of waiting requests."""
-        return len(self._queue)
+        return self._queue.count
 
     async def take(self, tokens: int) -> Reservation | float:
         """Admit a request, or return the seconds until it is worth trying again.
@@ -113,10 +113,15 @@ class Limits:
         reply = await self._counters.reserve(process.reservation(), claims)
         return reply.wait_s if isinstance(reply, Refusal) else reply
 
-    def leave(self, passed: Reservation, tokens: int | None = None) -> None:
-        """Record that a request has finished, and what it cost in tokens, if that is known."""
-        self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
+    def leave(self, passed: Reservation, tokens: int | None = None) -> asyncio.Future[None] | None:
+        """Record that a request has finished, and what it cost in tokens, if that is known.
+
+        Returns:
+            what is done when other processes see it; see `Counters.settle`.
+        """
+        seen = self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
         self.change()
+        return seen
 
     def reserve(self, request: ChatRequest) -> int:
         """Return the probable cost of a request in tokens."""
@@ -138,7 +143,7 @@ class Limits:
         Raises:
             LimitReachedError: if the queue is full or the wait was too long; nothing was sent.
         """
-        if not self._queue:
+        if not self._queue.count:
             turn = await self.take(tokens)
             if isinstance(turn, Reservation):
                 return turn

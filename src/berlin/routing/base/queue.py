@@ -47,6 +47,9 @@ class Queue(Generic[_T]):
         full: why a request is refused when the queue is full.
         late: why it is refused after its wait, with a place for the seconds.
         give_back: called with a waiter that was cancelled just as it got something.
+
+    Attributes:
+        count: the number of waiting requests.
     """
 
     def __init__(
@@ -64,10 +67,7 @@ class Queue(Generic[_T]):
         self._give_back = give_back
         # The requests of each waiting tenant; the tenant served last comes last.
         self._lines: OrderedDict[Hashable, deque[Waiter[_T]]] = OrderedDict()
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
 
     def __contains__(self, tenant: Hashable) -> bool:
         return tenant in self._lines
@@ -78,11 +78,11 @@ class Queue(Generic[_T]):
         Raises:
             OverloadedError: if the queue is full; nothing was sent.
         """
-        if self._count >= self._most:
+        if self.count >= self._most:
             self._make_room(tenant)
         waiter: Waiter[_T] = Waiter(tenant, tokens)
         self._lines.setdefault(tenant, deque()).append(waiter)
-        self._count += 1
+        self.count += 1
         return waiter
 
     async def wait(self, waiter: Waiter[_T], wait_s: float) -> _T:
@@ -145,6 +145,6 @@ class Queue(Generic[_T]):
         if waiter not in line:  # it was granted or refused
             return
         line.remove(waiter)
-        self._count -= 1
+        self.count -= 1
         if not line:
             del self._lines[waiter.tenant]

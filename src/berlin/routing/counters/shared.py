@@ -17,6 +17,7 @@ from berlin.routing.counters.contract import (
     Claim,
     Refusal,
     Reservation,
+    Running,
     settled_amounts,
 )
 from berlin.routing.counters.memory import MemoryCounters
@@ -177,7 +178,7 @@ class SharedCounters:
             return None
         self._inside -= 1
         # What one process counts it sees itself.
-        awaited = not self._only_lasting and _uses_up(reserved, amounts)
+        awaited = not self._only_lasting and _makes_a_difference(reserved, amounts)
         self._owe(id, Owed(claims, tuple(amounts), at, awaited=awaited))
         return self._pay(id)
 
@@ -241,12 +242,14 @@ def _may_settle(reply: Reservation | Refusal) -> bool:
     )
 
 
-def _uses_up(reserved: Reservation, amounts: Sequence[int | None]) -> bool:
-    """Return whether a request has cost more than it had reserved, and all that was left."""
+def _makes_a_difference(reserved: Reservation, amounts: Sequence[int | None]) -> bool:
+    """Return whether the end of a request lets another one in, or keeps it out: it was running, or
+    has cost more than it had reserved, and all that was left.
+    """
     return any(
-        amount is not None and amount > claim.amount and used + amount >= claim.limit
-        for claim, used, amount in zip(reserved.claims, reserved.used, amounts, strict=False)
-        if not claim.kept
+        isinstance(claim.window, Running)
+        or (amount is not None and amount > claim.amount and used + amount >= claim.limit)
+        for claim, used, amount in zip(reserved.claims, reserved.used, amounts, strict=True)
     )
 
 

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from berlin.providers.contract import Burst
 from berlin.routing.shared.server import PREFIX, SharedRedis
-from berlin.types import (
-    ExtraDelta,
-    Finished,
-    ReasoningDelta,
-    Started,
-    StreamEvent,
-    TextDelta,
-    ToolCallDelta,
-    UsageReport,
-)
+from berlin.types import Finished, StreamEvent
 
 MAX_BYTES = 1024 * 1024
 
@@ -29,12 +20,7 @@ return {held, redis.call('PTTL', KEYS[1])}
 """
 _SAVE = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
 
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        *(Started, TextDelta, ReasoningDelta, ToolCallDelta, ExtraDelta, UsageReport, Finished),
-    )
-}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(StreamEvent)}
 
 
 class SharedAnswers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from berlin.routing.base.circuit import (
     COOL_DOWN_S,
     FAILURES,
@@ -9,6 +11,7 @@ from berlin.routing.base.circuit import (
     PROBE_S,
     Circuit,
     Permit,
+    Seen,
     State,
 )
 from berlin.routing.base.clock import Clock
@@ -108,30 +111,32 @@ class SharedCircuit(Circuit):
         self._open_until = 0.0 if granted or resting else self._clock() + wait_ms / 1000
         return Permit(bool(granted), bool(probe), wait_ms / 1000, bool(resting))
 
-    def succeed(self, permit: Permit) -> None:
+    def succeed(self, permit: Permit) -> Seen:
         """Record an answer."""
         super().succeed(permit)
-        if permit.probe or self._failures:
-            self._failures = 0
-            self._change("succeed", permit)
+        if not (permit.probe or self._failures):
+            return None
+        self._failures = 0
+        return self._change("succeed", permit)
 
-    def fail(self, permit: Permit) -> None:
+    def fail(self, permit: Permit) -> Seen:
         """Record a failure."""
         self._failures += 1
         super().fail(permit)
-        self._change("fail", permit, self._cool_down_s)
+        return self._change("fail", permit, self._cool_down_s)
 
-    def rest(self, seconds: float) -> None:
+    def rest(self, seconds: float) -> Seen:
         """Send nothing for this long."""
         super().rest(seconds)
-        self._change("rest", GRANTED, seconds)
+        return self._change("rest", GRANTED, seconds)
 
-    def release(self, permit: Permit) -> None:
+    def release(self, permit: Permit) -> Seen:
         """Release the probe, if this request held it."""
         super().release(permit)
-        if permit.probe:
-            self._change("release", permit)
+        return self._change("release", permit) if permit.probe else None
 
-    def _change(self, what: str, permit: Permit, seconds: float = 0.0) -> None:
+    def _change(self, what: str, permit: Permit, seconds: float = 0.0) -> Seen:
         arguments = (what, int(permit.probe), self._limit, round(seconds * 1000))
-        self._redis.begin(self._redis.run(_CHANGE, self._keys, arguments))
+        changing = self._redis.begin(self._redis.run(_CHANGE, self._keys, arguments))
+        # A caller that leaves while it waits does not stop it.
+        return asyncio.shield(changing) if changing is not None else None

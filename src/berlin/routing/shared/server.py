@@ -23,8 +23,8 @@ SERVER = f"{PREFIX}server"
 nothing: an id, or an id and a time in milliseconds."""
 
 LOST_S = 5.0
-"""How long that is. By then every process has reported what it remembers: it may leave Redis alone
-for three seconds, then looks at it each second, and may be kept waiting by a busy machine."""
+"""The length of that time. By then every process has reported what it remembers: it may leave Redis
+alone for three seconds, then looks at it each second, and may be kept waiting by a busy machine."""
 
 _NAME_SERVER = """
 local id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
@@ -85,9 +85,9 @@ class SharedRedis(Resting):
             self.rest(error)
             return None
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something in the background."""
-        self._background.begin(work)
+    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
+        """Run something in the background; return its task, or `None` if there is no loop."""
+        return self._background.begin(work)
 
     def _client(self) -> Any:
         loop = asyncio.get_running_loop()

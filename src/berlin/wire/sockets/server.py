@@ -32,7 +32,7 @@ class ServerCodec:
         return encode_json(document)
 
     def opening(self, frame: str) -> Any:
-        """Return what a client sent to connect (`auth` of a recipe); `None` for other frames."""
+        """Return the values of a frame that connects (`auth` of a recipe); `None` for others."""
         return None
 
 

@@ -82,7 +82,7 @@ def guess_answer(answer: bytes, prompt: str = "") -> AnswerGuess:
         if pieces.is_one or ("kind" in stream and not _only_whole(pieces, best.place, stream)):
             raise
     if "kind" in stream:
-        notes["kinds"] = f"{GUESS}: only the whole answer is read; what comes before is no text"
+        notes["kinds"] = f"{GUESS}: only the whole answer is read; the pieces before it are skipped"
         return AnswerGuess(stream, notes, _read(stream, answer))
     stream["others"] = "skip"
     notes["others"] = f"{GUESS}: objects in which nothing of this is found say nothing"

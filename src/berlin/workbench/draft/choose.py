@@ -47,7 +47,7 @@ def find_chat(exchanges: list[Exchange], prompt: str | None) -> int:
 
 
 class Session:
-    """The exchanges of a session, each looked at once: a file may have thousands."""
+    """The exchanges of a session, each examined only once: a file may have thousands."""
 
     def __init__(self, exchanges: Sequence[Exchange], prompt: str) -> None:
         self._exchanges = exchanges

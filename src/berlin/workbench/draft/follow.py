@@ -87,7 +87,7 @@ class Chain:
     """Follows values back to the responses that issued them, and those of these requests in turn.
 
     Args:
-        ignored: values that are no links, such as the prompt.
+        ignored: values that are not links, such as the prompt.
 
     Attributes:
         names: the values that were followed, each with the name of its placeholder.

@@ -105,9 +105,9 @@ def tokens_in(chat: Captured) -> Iterator[Token]:
 
 
 def held_secrets(exchanges: Sequence[Exchange]) -> frozenset[str]:
-    """Return what never gets into a recipe.
+    """Return the values that never get into a recipe.
 
-    That is the values of cookies, of headers with tokens and of members named like secrets.
+    These are the values of cookies, of headers with tokens and of members named like secrets.
     """
     values: set[str] = set()
     for exchange in exchanges:

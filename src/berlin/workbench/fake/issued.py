@@ -59,7 +59,7 @@ class IssuedValues:
         self._values.setdefault(name, set()).add(str(value))
 
     def recall(self, values: Iterable[object]) -> dict[str, Any]:
-        """Return what the client had sent when these values were issued."""
+        """Return the values that the client had sent when these were issued."""
         merged: dict[str, Any] = {}
         for value in values:
             merged |= self._said.get(str(value), {})

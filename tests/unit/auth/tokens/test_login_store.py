@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keyring
@@ -181,6 +181,9 @@ def test_login_from_before_the_keyring_is_found(path: Path) -> None:
     assert store.load("work") is None
 
 
+_RELEASED = threading.Event()
+
+
 def _locked() -> None:
     raise KeyringLocked("Failed to unlock\nthe collection!")
 
@@ -194,14 +197,14 @@ def _silent() -> None:
 
 
 def _hanging() -> None:
-    threading.Event().wait(0.3)
+    _RELEASED.wait(30)
 
 
 BAD = [
-    (_locked, "Failed to unlock the collection!;"),
-    (_broken, "org.freedesktop.secrets: no such [31m service;"),
-    (_silent, "OSError;"),
-    (_hanging, "it did not answer in 0.1 s;"),
+    (_locked, 30, "Failed to unlock the collection!;"),
+    (_broken, 30, "org.freedesktop.secrets: no such [31m service;"),
+    (_silent, 30, "OSError;"),
+    (_hanging, 0.1, "it did not answer in 0.1 s;"),
 ]
 
 
@@ -223,17 +226,27 @@ class BadKeyring(MemoryKeyring):
         self._fail()
 
 
-@pytest.mark.parametrize(("fail", "why"), BAD)
+@pytest.fixture
+def released() -> Iterator[None]:
+    """Let threads that hang in a keyring end with the test."""
+    _RELEASED.clear()
+    yield
+    _RELEASED.set()
+
+
+@pytest.mark.parametrize(("fail", "timeout_s", "why"), BAD)
+@pytest.mark.usefixtures("released")
 def test_a_keyring_that_fails(
     path: Path,
     memory: object,
     fail: Callable[[], None],
+    timeout_s: float,
     why: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Locked, broken or silent: one line says why, the file is used, and nothing waits again."""
-    monkeypatch.setattr(login_store, "SYSTEM", SystemKeyring(timeout_s=0.1))
+    monkeypatch.setattr(login_store, "SYSTEM", SystemKeyring(timeout_s=timeout_s))
     backend = BadKeyring(fail)
     keyring.set_keyring(backend)
     store = LoginStore(path)
@@ -250,6 +263,7 @@ def test_a_keyring_that_fails(
     assert store.load("work") is None
 
 
+@pytest.mark.usefixtures("released")
 def test_a_secret_in_a_keyring_that_fails(memory: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that the configuration names is an error in one line, with what to do."""
     monkeypatch.setattr(secret_sources, "SYSTEM", SystemKeyring(timeout_s=0.1))

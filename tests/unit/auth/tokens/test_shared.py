@@ -167,7 +167,7 @@ async def test_lock_that_comes_too_late() -> None:
     async with SharedTokens(store).lock(KEY, nothing) as lease:
         assert lease is None
     go_on.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while "unlock" not in store.calls:
             await asyncio.sleep(0.01)
     assert store.holder is None

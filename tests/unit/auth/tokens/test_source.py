@@ -235,7 +235,7 @@ async def test_cancelled_before_the_login_has_begun() -> None:
     with pytest.raises(asyncio.CancelledError):
         await get_and_give_up_in_a_task(get_and_give_up)
     await turns()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         assert (await source.get(logins)).reveal().startswith("token-")
 
 
@@ -320,7 +320,7 @@ def test_a_login_whose_loop_ends_is_taken_over() -> None:
         waiting = asyncio.ensure_future(source.get(Logins()))
         await asyncio.sleep(0.01)
         leave.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await waiting
 
     assert asyncio.run(take_over()) == Secret("token-1")
@@ -348,7 +348,7 @@ def test_a_login_whose_loop_was_closed_under_it_is_lost() -> None:
     loop.close()
 
     async def after() -> Secret:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await source.get(Logins())
 
     assert asyncio.run(after()) == Secret("token-1")

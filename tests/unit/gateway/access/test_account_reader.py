@@ -40,9 +40,9 @@ def door(tmp_path: Path) -> Door:
 
 async def test_changes_count_at_once(door: Door) -> None:
     """A new account logs in, a new password replaces the old one, a removed account is nobody."""
-    assert len(door.reader) == 0
+    assert len(door.reader.known) == 0
     door.change(ann="one", bob="b")
-    assert len(door.reader) == 2
+    assert len(door.reader.known) == 2
     assert await door.reader.verify("ann", Secret("one"))
     first = door.sessions.open("ann", door.reader.fingerprint("ann"))
     assert door.sessions.account(first) == "ann"

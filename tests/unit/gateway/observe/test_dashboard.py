@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from berlin.gateway.observe.metrics import PrometheusMetrics
-from berlin.gateway.observe.over_workers import WorkerMetrics
 from berlin.gateway.workers.board import Board
 from berlin.gateway.workers.worker import Worker
 from berlin.ledger.writer import LedgerCounts
@@ -22,18 +21,12 @@ OF_PROMETHEUS = {"job", "instance", "le"}
 def _exist(tmp_path: Path) -> dict[str, set[str]]:
     """Return all series with their labels."""
     Board(tmp_path / "board", 2).close()
-    metrics = PrometheusMetrics(["p"], ["openai"])
+    metrics = PrometheusMetrics(["p"], ["openai"], Worker(0, tmp_path))
     metrics.set_ledger(LedgerCounts())
-    workers = WorkerMetrics(Worker(0, tmp_path))
     found: dict[str, set[str]] = {}
-    for family in (*metrics._registry.collect(), *workers.collect()):
-        found[family.name] = found[f"{family.name}_total"] = set()
-        for ending in ("_bucket", "_sum", "_count"):
-            found[f"{family.name}{ending}"] = set()
-    for metric in metrics._registry._names_to_collectors.values():
-        labels = set(getattr(metric, "_labelnames", ()))
-        for name in {metric._name, *(f"{metric._name}{e}" for e in ("_total", "_bucket"))}:
-            found[name] = labels
+    for family in metrics.collect():
+        for ending in ("", "_total", "_bucket", "_sum", "_count"):
+            found[f"{family.name}{ending}"] = set(family._labelnames)
     return found
 
 

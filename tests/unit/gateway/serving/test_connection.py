@@ -13,7 +13,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from berlin.gateway.serving.connection import open_runner
+from berlin.gateway.serving.connection import Server
+from berlin.gateway.workers.listening import open_listeners
 from support.moments import moment
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -54,7 +55,7 @@ class Line:
 
     async def answer(self) -> tuple[int, bytes, bytes]:
         """Read one answer: status, head and body."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = 0
             for line in head.lower().split(b"\r\n"):
@@ -76,20 +77,20 @@ class Line:
 async def serving(**options: Any) -> AsyncIterator[Service]:
     """Run a service with limits."""
     service = Service(0)
-    runner = open_runner(service.handle, shutdown_timeout_s=0.1, **options)
-    await runner.setup()
+    server = Server(service.handle, shutdown_timeout_s=0.1, **options)
+    [sockets] = open_listeners("127.0.0.1", 0, 1)
+    service.port = sockets[0].getsockname()[1]
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
-        service.port = runner.addresses[0][1]
+        await server.listen(sockets)
         yield service
     finally:
-        await runner.cleanup()
+        await server.aclose()
 
 
 async def test_g06_a_head_that_trickles_is_given_up() -> None:
     """Byte by byte is no way around the time for a head: 408, and the connection is closed."""
+    early = moment(0.4)
     async with serving(header_timeout_s=0.5) as service, service.connect() as line:
-        early = moment(0.4)
         reading = asyncio.create_task(line.rest())
         for byte in b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 10_000:
             if reading.done():
@@ -122,27 +123,28 @@ async def test_g06_a_later_head_has_its_time_too() -> None:
 
 async def test_head_in_pieces_in_time() -> None:
     """A head that comes in pieces, but in time, is a good one; so is a body after that time."""
-    async with serving(header_timeout_s=0.6) as service, service.connect() as line:
+    async with serving(header_timeout_s=1.0) as service, service.connect() as line:
         for piece in (b"POST /p HT", b"TP/1.1\r\nHost: x\r\nContent-Le", b"ngth: 4\r\n\r\nab"):
             line.writer.write(piece)
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1.0)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.2)
         line.writer.write(b"cd")
         assert (await line.answer())[2] == b"/p abcd"
 
 
 async def test_answer_may_take_longer_than_a_head() -> None:
     """The time for a head does not end a request that is being answered."""
-    async with serving(header_timeout_s=0.2) as service, service.connect() as line:
+    async with serving(header_timeout_s=0.6) as service, service.connect() as line:
         service.go.clear()
         line.writer.write(GET)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.8)
         service.go.set()
         assert (await line.answer())[0] == 200
 
 
 async def test_idle_connections_end() -> None:
     """Without a first byte the time for a head ends a connection, later that of keep-alive."""
+    early = moment(0.8)
     async with (
         serving(header_timeout_s=1.0, keepalive_timeout_s=1.2) as service,
         service.connect() as silent,
@@ -150,7 +152,6 @@ async def test_idle_connections_end() -> None:
     ):
         line.writer.write(GET)
         assert (await line.answer())[0] == 200
-        early = moment(0.8)
         assert await silent.rest() == b""
         assert await line.rest(10) == b""
         assert early.is_set()

@@ -16,7 +16,7 @@ from berlin.providers.contract import Burst
 from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret, TextDelta
 
-QUICK = Timeouts(connect=2, first_event=5, idle=5, total=10)
+QUICK = Timeouts(connect=10, first_event=20, idle=20, total=40)
 
 
 def accounts() -> Accounts:
@@ -75,15 +75,16 @@ async def test_open_answer_ends_with_an_error_after_the_grace(script: list[str |
     server = open_server(Gateway.of(provider), accounts(), grace_s=0.1)
     url = await server.__aenter__()
     async with Berlin(url, "alice", "pw", timeout=QUICK) as berlin:
-        asking = asyncio.create_task(berlin.ask("Hi"))
-        async with asyncio.timeout(20):
+        pieces = berlin.text("Hi")
+        if "first" in script:
+            assert await anext(pieces) == "first"
+        rest = asyncio.ensure_future(anext(pieces))
+        async with asyncio.timeout(30):
             while not provider.requests:
                 await asyncio.sleep(0.005)
-            if "first" in script:
-                await asyncio.sleep(0.1)
             await server.__aexit__(None, None, None)
         with pytest.raises(errors.BerlinError) as caught:
-            await asking
+            await rest
     # Before the first event it is a 502, which is tried again: by then nobody listens.
     expected = errors.ServiceError if "first" in script else errors.ConnectError
     assert type(caught.value) is expected

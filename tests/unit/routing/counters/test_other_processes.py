@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from berlin.routing.counters.contract import Claim, Refusal, Reservation, Sliding
+from berlin.routing.counters.contract import RUNNING, Claim, Refusal, Reservation, Sliding
 from berlin.routing.counters.shared import SharedCounters
 from berlin.routing.counters.sqlite import SqliteCounters
 
@@ -90,3 +90,20 @@ async def test_a_client_that_leaves_while_it_waits_harms_nothing(
     refused = await two.reserve("b", [TOKENS])
     assert isinstance(refused, Refusal)
     assert refused.used == 6_000
+
+
+async def test_a_place_is_free_for_others_before_the_end(
+    pair: tuple[SharedCounters, SharedCounters],
+) -> None:
+    """Where requests that run are counted, the next one of a client is not refused elsewhere."""
+    one, two = pair
+    place = Claim("running", RUNNING, 1)
+    for id in "abc":
+        first = await reserved(one, id, place)
+        free = one.settle(first, {})
+        assert free is not None
+        await free
+        other = await reserved(two, f"{id}2", place)
+        free = two.settle(other, {})
+        assert free is not None
+        await free

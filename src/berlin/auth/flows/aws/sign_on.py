@@ -122,7 +122,7 @@ class _Client(msgspec.Struct, frozen=True):
 
     @property
     def named(self) -> dict[str, str]:
-        """How the client names itself in a request."""
+        """The members that identify the client in a request."""
         return {"clientId": self.id, "clientSecret": self.secret}
 
 

@@ -75,7 +75,7 @@ class Spending:
         self._learn = learn
         self._sent = False
         self._ended = False
-        self._known: asyncio.Future[None] | None = None
+        self._seen: asyncio.Future[None] | None = None
 
     def watch(self, bursts: Bursts) -> Bursts:
         """Return the answer, whose cost is settled at its end."""
@@ -98,16 +98,15 @@ class Spending:
                     _log.warning("limit.no_price request=%s", self._reserved.id)
                 else:
                     costs[bound.counter] = int(money.scaleb(MONEY_PLACES))
-        self._known = self._counters.settle(self._reserved, costs)
+        self._seen = self._counters.settle(self._reserved, costs)
 
     async def end(self) -> None:
         """Settle what an answer has cost, before its client hears of its end.
 
         Another worker may get the client's next request: it waits until all see the cost.
         """
-        self._end(None)
-        if self._known is not None:
-            await self._known
+        if (seen := self._end(None)) is not None:
+            await asyncio.wait((seen,))  # to stop waiting does not stop it
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,12 +115,12 @@ class Spending:
         """Take the reservation back if nothing was sent; a client that is there waits for that."""
         if not self._sent:
             self._counters.undo(self._reserved)
-        elif self._known is not None and (kind is None or issubclass(kind, BerlinError)):
-            await self._known
+        elif self._seen is not None and (kind is None or issubclass(kind, BerlinError)):
+            await asyncio.wait((self._seen,))
 
-    def _end(self, how: BaseException | None) -> None:
+    def _end(self, how: BaseException | None) -> asyncio.Future[None] | None:
         if self._ended:
-            return
+            return self._seen
         self._ended = True
         visit = self._visit
         usage = usage_with(
@@ -132,3 +131,4 @@ class Spending:
         self.settle(usage)
         if how is None:
             self._learn(usage)
+        return self._seen
