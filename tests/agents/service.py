@@ -12,11 +12,7 @@ from berlin.workbench.fake import open_fake
 # Tokens live that long: they expire several times while an agent is at work.
 TOKEN_LIFETIME_S = 0.3
 
-TEXT_ONLY = """
-schema = 1
-name = "text-only"
-description = "A chat behind a login that knows only text and keeps its own conversations"
-
+SIGN_IN = """
 [endpoint]
 url = "http://127.0.0.1:1"
 
@@ -28,6 +24,13 @@ attach = { header = "x-session-token" }
 path = "/api/sign-in"
 json = { user = "{account}", password = "{password}" }
 take = { token = "/session/token" }
+"""
+
+TEXT_ONLY = (
+    """
+schema = 1
+name = "text-only"
+description = "A chat behind a login that knows only text and keeps its own conversations"
 
 [chat]
 path = "/api/ask"
@@ -49,23 +52,14 @@ ends = "finish_reason"
 
 [conversations]
 """
+    + SIGN_IN
+)
 
-WITH_TOOLS = """
+WITH_TOOLS = (
+    """
 schema = 1
 name = "with-tools"
 description = "A service that takes tools, behind the same login"
-
-[endpoint]
-url = "http://127.0.0.1:1"
-
-[auth]
-flow = "login"
-attach = { header = "x-session-token" }
-
-[[auth.steps]]
-path = "/api/sign-in"
-json = { user = "{account}", password = "{password}" }
-take = { token = "/session/token" }
 
 [chat]
 format = "openai-chat"
@@ -75,6 +69,8 @@ path = "/api/chat/completions"
 default = "m"
 capabilities = ["tools"]
 """
+    + SIGN_IN
+)
 
 RECIPES = {"text-only": TEXT_ONLY, "with-tools": WITH_TOOLS}
 

@@ -366,7 +366,7 @@ async def test_R10_A15_a_budget_of_all_replicas(redis: Redis) -> None:
         assert isinstance(refused, Refusal)
         assert (refused.wait_s, refused.held) == (2, 600_000_000_000)  # all of it is only reserved
         for _ in range(2):
-            first.settle(taken, {"money": 900_000_000_000})
+            first.settle(taken, [900_000_000_000])
             await settled(one)
         told = await asyncio.gather(
             *(each.reserve(f"c{n}", [claim]) for n in range(5) for each in (first, second))
@@ -509,10 +509,10 @@ async def test_R07_R14_counts_that_redis_has_lost(redis: Redis, how: str, window
     async with shared(redis) as one, shared(redis) as two:
         first, second = counters(one, "first"), counters(two, "second")
         for n in range(2):
-            first.settle(await passed(first, f"a{n}", claim), {})
+            first.settle(await passed(first, f"a{n}", claim), [None])
         await settled(one)
         await keep_snapshot(one)
-        second.settle(await passed(second, "b", claim), {"c": 25})
+        second.settle(await passed(second, "b", claim), [25])
         await settled(one)
         await lose(redis, how, one, two)
         used = [(await passed(each, f"c{n}", claim)).used for n, each in enumerate((first, second))]
@@ -528,7 +528,7 @@ async def test_r14_requests_that_run_while_counts_are_lost(redis: Redis) -> None
         await lose(redis, "emptied", one, two)
         assert (await passed(second, "b", *claims)).used == (40, 40)
         for _ in range(2):
-            first.settle(taken, {"day": 15, "rate": 50})
+            first.settle(taken, [15, 50])
             await settled(one)
         small = [Claim(one.counter, one.window, 100, 1) for one in claims]
         assert (await passed(second, "c", *small)).used == (56, 91)
@@ -549,12 +549,12 @@ async def test_R07_R14_a_process_that_is_idle(redis: Redis, how: str, settles: b
         idle, second = counters(one, "idle"), counters(two, "second")
         running = await passed(second, "a", claim)
         await keep_snapshot(one)
-        idle.settle(await passed(idle, "b", claim), {"c": 85})
+        idle.settle(await passed(idle, "b", claim), [85])
         await settled(one)
         history[0] = 95
         await lose(redis, how, one, two)
         if settles:
-            second.settle(running, {"c": 10})
+            second.settle(running, [10])
             await settled(two)
         assert isinstance(await second.reserve("c", [claim]), Refusal)
         small = await passed(second, "d", Claim("c", DAY, 100, 1, before=before))
@@ -568,7 +568,7 @@ async def test_R07_R14_nothing_passes_until_all_have_asked(redis: Redis) -> None
     async with shared(redis) as one, shared(redis) as two:
         first, second = counters(one, "first"), counters(two, "second")
         await passed(second, "a", claim)
-        first.settle(await passed(first, "b", claim), {"c": 85})
+        first.settle(await passed(first, "b", claim), [85])
         await settled(one)
         await lose(redis, "emptied", one, two)
         held = [await each.reserve("c", [claim]) for each in (second, first)]
@@ -593,11 +593,11 @@ async def test_R07_R14_idle_processes_report_by_themselves(redis: Redis, first: 
     async with shared(redis) as one, shared(redis) as two, shared(redis) as three:
         idle, second, new = (counters(each, f"p{n}") for n, each in enumerate((one, two, three)))
         running = await passed(second, "a", claim, rate)
-        idle.settle(await passed(idle, "b", claim, rate), {"c": 85})
+        idle.settle(await passed(idle, "b", claim, rate), [85, None])
         await settled(one)
         await lose(redis, "emptied", one, two)
         if first == "settles":
-            second.settle(running, {"c": 10})
+            second.settle(running, [10, None])
             await settled(two)
         else:
             assert await second._remote.report()
@@ -635,8 +635,8 @@ async def test_r02_what_was_used_without_redis(redis: Redis) -> None:
         assert alone.shared_at is None
         await redis.start()
         clock.now += REST_S * 2
-        mine.settle(alone, {"day": 20})
-        mine._pay("a")
+        mine.settle(alone, [20, None])
+        await mine._keep()
         while mine._remote._background:
             await asyncio.sleep(0.01)
         assert (await passed(counters(two, "second"), "b", *claims)).used == (50, 2)

@@ -12,6 +12,7 @@ import pytest
 
 from berlin import errors
 from support.clock import pass_time
+from support.described import LOGIN
 from support.oauth_service import GOOD, FlowService, Reply, Seen, provider, reply
 
 ANN = {"account": "ann", "password": "p\"ä\n'&="}
@@ -38,16 +39,7 @@ json = { password = "{password}", ticket = "{ticket}", seed = "{seed}" }
 take = { token = "/data/token" }
 """
 
-ONE_STEP = """
-[auth]
-flow = "login"
-attach = { header = "token" }
-
-[[auth.steps]]
-path = "/login"
-json = { a = "{account}", p = "{password}" }
-take = { token = "/token"TAKE }
-"""
+ONE_STEP = LOGIN.replace('"/token" }', '"/token"TAKE }')
 
 REFRESH = (
     ONE_STEP.replace("TAKE", ', refresh_token = "/refresh", expires_in = "/in"')

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from berlin import Berlin, errors
+from support.described import LOGIN
 from support.oauth_service import (
     FlowService,
     Reply,
@@ -176,15 +177,7 @@ async def test_none(tmp_path: Path) -> None:
     assert KEY not in str(service.seen)
 
 
-STEPS = """
-[auth]
-flow = "login"
-
-[[auth.steps]]
-path = "/login"
-json = { a = "{account}", p = "{password}" }
-take = { token = "/token" }
-"""
+STEPS = LOGIN.replace('attach = { header = "token" }\n', "")
 
 
 def logs_in(service: FlowService) -> None:

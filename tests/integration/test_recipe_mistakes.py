@@ -7,19 +7,10 @@ from pathlib import Path
 import pytest
 
 from berlin import errors
-from support.oauth_service import (
-    settings,
-)
+from support.described import LOGIN
+from support.oauth_service import settings
 
-STEPS = """
-[auth]
-flow = "login"
-
-[[auth.steps]]
-path = "/login"
-json = { a = "{account}", p = "{password}" }
-take = { token = "/token" }
-"""
+STEPS = LOGIN.replace('attach = { header = "token" }\n', "")
 
 
 TWO_STEPS = """

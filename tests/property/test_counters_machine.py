@@ -32,9 +32,10 @@ SPANS = (60.0, float("inf"), 86_400.0)
 class Entry:
     """One request of the list that everything is compared with."""
 
-    def __init__(self, at: float, amounts: list[int]) -> None:
+    def __init__(self, at: float, reserved: Reservation) -> None:
         self.at = at
-        self.amounts = amounts
+        self.reserved = reserved
+        self.amounts = [claim.amount for claim in reserved.claims]
         self.open = True
 
 
@@ -82,14 +83,14 @@ class Machine(RuleBasedStateMachine):
     def settle(self, id: str, owed: Owed) -> bool:
         """Settle in the file, in the transaction of whatever comes next."""
 
-        done: list[bool] = []
+        failed: list[str] = []
 
         async def both() -> None:
-            self.file.settle(id, owed, done.append)
+            self.file.settle(id, owed, lambda id, _: failed.append(id))
             await self.file.beat("me")
 
         self.loop.run_until_complete(both())
-        return done == [True]
+        return not failed
 
     @rule(amount=st.integers(1, 12), name=st.integers(0, 12))
     def reserve(self, amount: int, name: int) -> None:
@@ -116,7 +117,7 @@ class Machine(RuleBasedStateMachine):
             assert mine.wait_s > 0
             assert told.wait_s > 0
         else:
-            self.entries[id] = Entry(self.time, [claim.amount for claim in claims])
+            self.entries[id] = Entry(self.time, mine)
 
     def same_day(self, entry: Entry) -> bool:
         begins, _ = Calendar("day", "Europe/Berlin").bounds(self.wall())
@@ -131,11 +132,7 @@ class Machine(RuleBasedStateMachine):
         amounts = [0, 0, 0] if undo else [cost, 0, cost]
         claims = tuple(self.claims(1))
         at = 1_795_000_000.0 + entry.at
-        reserved = Reservation(f"r{name}", claims, (0, 0, 0), at)
-        if undo:
-            self.memory.undo(reserved)
-        else:
-            self.memory.settle(reserved, {"c0": cost, "c2": cost})
+        self.memory.settle(entry.reserved, amounts)
         assert self.settle(f"r{name}", Owed(claims, tuple(amounts), at))
         if entry.open:
             entry.open, entry.amounts = False, amounts
@@ -155,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         assert isinstance(mine, Reservation)
         assert told is not None
         assert list(mine.used) == list(told.used) == self.used()
-        self.memory.undo(mine)
+        self.memory.settle(mine, [0, 0, 0])
         self.settle("look", Owed(tuple(claims), (0, 0, 0), self.wall()))
 
 

@@ -18,7 +18,7 @@ from berlin.gateway import web
 from berlin.gateway.access.caller import Caller, Scope
 from berlin.gateway.access.guard import Guard
 from berlin.gateway.access.limits.limiter import Limiter
-from berlin.gateway.access.limits.spending import Demand, Spending
+from berlin.gateway.access.limits.spending import Demand
 from berlin.gateway.answering import BeforeEnd, Head, with_model
 from berlin.gateway.body import Bodies
 from berlin.gateway.catalog import Catalog, Service, Target
@@ -223,9 +223,11 @@ class Gateway:
         chat = self._chat_of(request, call.request, target, whole=not call.stream)
         spending = None
         if self.limiter.concerns(caller):
-            spending = await self.limiter.admit(visit, caller, target, Demand.of(chat))
-        ends = before_end if spending is None else partial(_end, spending, before_end)
-        head = Head(format, with_model(call, target), target, visit, ends)
+            estimate = partial(Demand.of, chat)
+            spending = await self.limiter.admit(visit, caller, target, estimate)
+            if spending is not None:
+                before_end = partial(spending.end, before_end)
+        head = Head(format, with_model(call, target), target, visit, before_end)
         slot = service.admission.enter(tenant, shared=self.guard.is_shared)
         with service.open, self.streams.open:
             async with spending or _NOTHING, slot:
@@ -233,7 +235,7 @@ class Gateway:
                     self.ledger.begin(visit, target.model or service.default, chat)
                 bursts = service.provider.bursts(chat)
                 if spending is not None:
-                    bursts = spending.watch(bursts)
+                    spending.sent()
                 if call.stream:
                     return await self.streams.stream(
                         request,
@@ -243,6 +245,7 @@ class Gateway:
                         visit,
                         slot,
                         held=service.holds,
+                        before_error=None if spending is None else spending.end,
                     )
                 body = await self.streams.whole(bursts, visit, head.encode_response)
             if before_end is not None:
@@ -273,9 +276,3 @@ class Gateway:
             identity=identity,
             session_id=session_id,
         )
-
-
-async def _end(spending: Spending, then: BeforeEnd | None) -> None:
-    await spending.end()
-    if then is not None:
-        await then()

@@ -23,17 +23,8 @@ from berlin.types import HttpRequest, HttpResponse
 from berlin.workbench.diagnose import diagnose
 from berlin.workbench.parts import Hint, assign, parts_of
 from berlin.workbench.trial import TriedTurn
+from support.described import LOGIN
 
-LOGIN = """
-[auth]
-flow = "login"
-attach = { header = "token" }
-
-[[auth.steps]]
-path = "/login"
-json = { user = "{account}", password = "{password}" }
-take = { token = "/token" }
-"""
 REJECTED = "rejected_statuses = [403]\n[["
 GRANT = '[auth]\nflow = "oauth2"\ngrant = "client_credentials"\ntoken_url = "/t"\n'
 STREAM = """

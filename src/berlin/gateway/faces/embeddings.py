@@ -43,8 +43,8 @@ async def _embed(
         sent = msgspec.structs.replace(sent, identity=gateway.guard.identity(request))
     spending = None
     if gateway.limiter.concerns(key):
-        demand = Demand(sent.input_tokens, 0)
-        spending = await gateway.limiter.admit(visit, key, target, demand)
+        estimate = partial(Demand, sent.input_tokens, 0)
+        spending = await gateway.limiter.admit(visit, key, target, estimate)
     with service.open, gateway.streams.open:
         async with spending or nullcontext(), service.admission.enter(visit.key or visit.remote):
             if gateway.ledger is not None:

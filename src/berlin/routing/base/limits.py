@@ -81,7 +81,7 @@ class Limits:
             LimitReachedError,
             f"{waiting} requests are already waiting; nothing was sent",
             "the limit left no room within {:g} s; nothing was sent",
-            lambda waiter: counters.undo(waiter.outcome.result()),
+            lambda waiter: self._undo(waiter.outcome.result()),
         )
         self._changed: asyncio.Event | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -119,7 +119,11 @@ class Limits:
         Returns:
             what is done when other processes see it; see `Counters.settle`.
         """
-        seen = self._counters.settle(passed, {} if tokens is None else {self._tokens: tokens})
+        amounts = [
+            0 if claim.window == RUNNING else tokens if claim.counter == self._tokens else None
+            for claim in passed.claims
+        ]
+        seen = self._counters.settle(passed, amounts)
         self.change()
         return seen
 
@@ -127,7 +131,7 @@ class Limits:
         """Return the probable cost of a request in tokens."""
         if not self.counts_tokens:
             return 0
-        answer = self._answers.expect(request.model)
+        answer = self._answers.expect((request.model,))
         most = request.options.get("max_tokens")
         if isinstance(most, int) and most > 0:
             answer = min(answer, most)
@@ -135,7 +139,7 @@ class Limits:
 
     def learn(self, model: str, output_tokens: int) -> None:
         """Record the number of tokens of a complete answer of a model."""
-        self._answers.learn(output_tokens, model)
+        self._answers.learn(output_tokens, (model,))
 
     async def enter(self, tenant: str, tokens: int, wait_s: float) -> Reservation:
         """Wait until the request is admitted.
@@ -181,6 +185,9 @@ class Limits:
                     async with asyncio.timeout(min(max(turn, 0.001), LOOK_AGAIN_S)):
                         await self._changed.wait()
             elif waiter.outcome.done():
-                self._counters.undo(turn)
+                self._undo(turn)
             else:
                 self._queue.grant(waiter, turn)
+
+    def _undo(self, passed: Reservation) -> None:
+        self._counters.settle(passed, [0] * len(passed.claims))

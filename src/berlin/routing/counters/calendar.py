@@ -20,14 +20,12 @@ def zone_of(name: str) -> tzinfo:
         ) from None
 
 
-def bounds(unit: Literal["day", "month"], zone: str, now: float) -> tuple[float, float]:
-    """Return the beginning and the end of the day or month that a time belongs to."""
-    # A period begins at a full minute everywhere, so one calculation serves a minute of requests.
-    return _bounds(unit, zone, int(now // 60))
-
-
 @lru_cache(maxsize=256)
-def _bounds(unit: Literal["day", "month"], zone: str, minute: int) -> tuple[float, float]:
+def bounds(unit: Literal["day", "month"], zone: str, minute: int) -> tuple[float, float]:
+    """Return the beginning and the end of the day or month that a minute belongs to.
+
+    All are in seconds since the epoch, but for the minute.
+    """
     at = datetime.fromtimestamp(minute * 60, UTC).astimezone(zone_of(zone))
     first = at.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "day":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from berlin.routing.counters.calendar import bounds
+
+if TYPE_CHECKING:
+    from berlin.routing.counters.counter import Counter
 
 OWNER_EXPIRES_S = 30.0
 """An owner, a process that reserves, is gone when nothing was heard of it for this long."""
@@ -50,7 +53,8 @@ class Calendar(msgspec.Struct, frozen=True):
 
     def bounds(self, now: float) -> tuple[float, float]:
         """Return the beginning and the end of the period, in seconds since the epoch."""
-        return bounds(self.unit, self.zone, now)
+        # A period begins at a full minute everywhere, so a minute of requests calculates it once.
+        return bounds(self.unit, self.zone, int(now // 60))
 
 
 Window: TypeAlias = Running | Sliding | Calendar
@@ -91,13 +95,17 @@ class Reservation(msgspec.Struct, frozen=True):
         id: the request.
         claims: what was reserved.
         used: what each counter holds now, this request included.
+        counters: the counters of this process that have it.
+        shared: those claims that other processes are to see.
         shared_at: when it was reserved where other processes see it, by the time there; `None` if
             it was not.
     """
 
     id: str
-    claims: tuple[Claim, ...]
+    claims: Sequence[Claim]
     used: tuple[int, ...]
+    counters: Sequence[Counter]
+    shared: Sequence[Claim] = ()
     shared_at: float | None = None
 
 
@@ -123,6 +131,10 @@ class Counters(Protocol):
     A reservation is all or nothing, and each call is idempotent by the id of its request.
     """
 
+    def now(self) -> float:
+        """Return the time by which periods begin and end, in seconds since the epoch."""
+        ...
+
     async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Reserve what a request may cost.
 
@@ -132,11 +144,12 @@ class Counters(Protocol):
         ...
 
     def settle(
-        self, reserved: Reservation, costs: Mapping[str, int]
+        self, reserved: Reservation, amounts: Sequence[int | None]
     ) -> asyncio.Future[None] | None:
-        """Replace reserved amounts by costs, by counter; those without a cost stay as reserved.
+        """Replace what was reserved by the final amount of each claim; `None` leaves it.
 
-        What counts running requests is free again.
+        The final amount of what counts running requests is 0, and so is each one if nothing was
+        sent.
 
         Returns:
             what is done when other processes see it, in bounded time; `None` if they see it, if
@@ -144,24 +157,9 @@ class Counters(Protocol):
         """
         ...
 
-    def undo(self, reserved: Reservation) -> None:
-        """Take everything back: nothing was sent."""
-        ...
-
-    def now(self) -> float:
-        """Return the time by which periods begin and end, in seconds since the epoch."""
-        ...
-
     async def aclose(self) -> None:
         """Close files and connections."""
         ...
-
-
-def settled_amounts(claims: Sequence[Claim], costs: Mapping[str, int]) -> list[int | None]:
-    """Return the final amount of each claim; `None` leaves it as reserved."""
-    return [
-        0 if isinstance(claim.window, Running) else costs.get(claim.counter) for claim in claims
-    ]
 
 
 def name_at(claim: Claim, wall: float) -> str:

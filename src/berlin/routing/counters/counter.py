@@ -108,7 +108,8 @@ class Counter(msgspec.Struct):
 
     def hold(self, id: str, claim: Claim, owner: str, now: float) -> None:
         """Reserve."""
-        self.held[id] = Held(self.add(claim.amount, now), claim.amount, claim.kept, owner)
+        slot = self.add(claim.amount, now)
+        self.held[id] = Held(slot, claim.amount, claim.kept, owner)
         self.open += not claim.kept
 
     def end(self, id: str, amount: int | None, now: float) -> bool:
@@ -195,12 +196,12 @@ def reserve_all(
             return None, 0.0
         if counter.slots:
             counter.forget(now)
-        if counter.fits(claim):
+        if counter.used + claim.amount <= claim.limit:
             continue
         if alive is not None:
             counter.bury(alive, now)
-            if counter.fits(claim):
-                continue
+        if counter.fits(claim):
+            continue
         wait = counter.wait_s(claim, now, wall)
         if wait > longest:
             refused, longest = index, wait

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 SAMPLES = 64
 MAX_NAMES = 10_000
@@ -23,7 +23,7 @@ class Learned:
         self._first = first
         self._values: OrderedDict[Hashable, _Latest] = OrderedDict()
 
-    def expect(self, *names: Hashable) -> int:
+    def expect(self, names: Sequence[Hashable]) -> int:
         """Return the expected value of the first of these names that has any."""
         for name in names:
             values = self._values.get(name)
@@ -31,33 +31,34 @@ class Learned:
                 return values.quantile
         return self._first
 
-    def learn(self, value: int, *names: Hashable) -> None:
+    def learn(self, value: int, names: Sequence[Hashable]) -> None:
         """Record a value for each of these names."""
         for name in names:
-            values = self._values.get(name)
-            if values is None:
-                values = self._values[name] = _Latest()
+            latest = self._values.get(name)
+            if latest is None:
+                latest = self._values[name] = _Latest()
                 if len(self._values) > MAX_NAMES:
                     self._values.popitem(last=False)
             else:
                 self._values.move_to_end(name)
-            values.add(value)
+            values, ordered = latest.values, latest.ordered
+            if len(values) == SAMPLES:
+                oldest = values.popleft()
+                if oldest == value:  # nothing changes
+                    values.append(value)
+                    continue
+                del ordered[bisect_left(ordered, oldest)]
+            values.append(value)
+            insort(ordered, value)
+            latest.quantile = ordered[math.ceil(QUANTILE * len(ordered)) - 1]
 
 
 class _Latest:
     """The latest values, also in order of size."""
 
-    __slots__ = ("_ordered", "_values", "quantile")
+    __slots__ = ("ordered", "quantile", "values")
 
     def __init__(self) -> None:
-        self._values: deque[int] = deque()
-        self._ordered: list[int] = []
+        self.values: deque[int] = deque()
+        self.ordered: list[int] = []
         self.quantile = 0
-
-    def add(self, value: int) -> None:
-        values, ordered = self._values, self._ordered
-        if len(values) == SAMPLES:
-            del ordered[bisect_left(ordered, values.popleft())]
-        values.append(value)
-        insort(ordered, value)
-        self.quantile = ordered[math.ceil(QUANTILE * len(ordered)) - 1]

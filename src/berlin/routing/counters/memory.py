@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 
 from berlin.routing.base.clock import Clock
-from berlin.routing.counters.contract import (
-    Claim,
-    Refusal,
-    Reservation,
-    name_at,
-    settled_amounts,
-)
+from berlin.routing.counters.contract import Claim, Refusal, Reservation, Sliding, name_at
 from berlin.routing.counters.counter import Counter, reserve_all
 
 TIDY_FROM = 10_000
+
+_used = attrgetter("used")
 
 
 class MemoryCounters:
@@ -24,17 +21,16 @@ class MemoryCounters:
     Args:
         clock: a monotonic clock, in seconds.
         wall: seconds since the epoch, for days and months.
+
+    Attributes:
+        now: the same.
     """
 
     def __init__(self, clock: Clock = time.monotonic, wall: Clock = time.time) -> None:
         self._clock = clock
-        self._wall = wall
+        self.now = wall
         self._counters: dict[str, Counter] = {}
         self._tidy_from = TIDY_FROM
-
-    def now(self) -> float:
-        """Return seconds since the epoch."""
-        return self._wall()
 
     async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Reserve what a request may cost; see `Counters`."""
@@ -42,40 +38,30 @@ class MemoryCounters:
 
     def try_reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Like `reserve`, but synchronous."""
-        now, wall = self._clock(), self._wall()
-        counters = [self._counter(claim, now, wall) for claim in claims]
+        now, wall = self._clock(), self.now()
+        counters = []
+        for claim in claims:
+            name = claim.counter if type(claim.window) is Sliding else name_at(claim, wall)
+            counters.append(self._counters.get(name) or self._begin(name, claim, now, wall))
         refused, wait_s = reserve_all(id, claims, counters, now, wall)
         if refused is not None:
             counter = counters[refused]
             return Refusal(claims[refused], counter.used, wait_s, counter.reserved)
-        return Reservation(id, tuple(claims), tuple([counter.used for counter in counters]))
+        return Reservation(id, claims, tuple(map(_used, counters)), counters)
 
-    def settle(self, reserved: Reservation, costs: Mapping[str, int]) -> None:
-        """Replace reserved amounts by costs; see `Counters`."""
-        self.end(reserved, settled_amounts(reserved.claims, costs))
-
-    def undo(self, reserved: Reservation) -> None:
-        """Take everything back; see `Counters`."""
-        self.end(reserved, [0] * len(reserved.claims))
-
-    def end(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
-        """Replace reserved amounts by others; `None` leaves what was reserved."""
-        now, wall = self._clock(), self._wall()
-        for claim, amount in zip(reserved.claims, amounts, strict=True):
-            counter = self._counters.get(name_at(claim, wall))
-            if counter is not None:  # or its day or month is over
-                counter.end(reserved.id, amount, now)
+    def settle(self, reserved: Reservation, amounts: Sequence[int | None]) -> None:
+        """Replace reserved amounts by final ones; see `Counters`."""
+        now = self._clock()
+        for counter, amount in zip(reserved.counters, amounts, strict=True):
+            counter.end(reserved.id, amount, now)
 
     async def aclose(self) -> None:
         """Do nothing."""
 
-    def _counter(self, claim: Claim, now: float, wall: float) -> Counter:
-        name = name_at(claim, wall)
-        counter = self._counters.get(name)
-        if counter is None:
-            if len(self._counters) >= self._tidy_from:
-                self._tidy(now, wall)
-            counter = self._counters[name] = Counter.of(claim, wall)
+    def _begin(self, name: str, claim: Claim, now: float, wall: float) -> Counter:
+        if len(self._counters) >= self._tidy_from:
+            self._tidy(now, wall)
+        counter = self._counters[name] = Counter.of(claim, wall)
         return counter
 
     def _tidy(self, now: float, wall: float) -> None:

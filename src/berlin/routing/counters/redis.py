@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berlin.routing.base.background import Background
 from berlin.routing.base.clock import Clock
 from berlin.routing.counters.contract import SLOTS, Calendar, Claim, Running, Sliding, name_at
-from berlin.routing.counters.remote import Owed, RemoteReply
+from berlin.routing.counters.remote import Owe, Owed, RemoteReply
 from berlin.routing.counters.scripts import BEAT, REPORT, RESERVE, SETTLE
 from berlin.routing.shared.server import PREFIX, SERVER, SharedRedis
 
@@ -76,14 +76,17 @@ class RedisCounters:
             # Or its clock is in another period, which the next attempt names.
         return None
 
-    def settle(self, id: str, owed: Owed, done: Callable[[bool], None]) -> None:
+    def settle(self, id: str, owed: Owed, owe: Owe) -> None:
         """Replace reserved amounts; see `Remote`."""
 
         async def report() -> None:
-            done(await self._settle(id, owed))
+            if not await self._settle(id, owed):
+                owe(id, owed)
+            owed.end()
 
         if not self._background.begin(report()):
-            done(False)
+            owe(id, owed)
+            owed.end()
 
     async def beat(self, owner: str) -> bool:
         """Report that a process is alive; see `Remote`."""

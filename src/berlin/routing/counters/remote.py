@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -22,14 +23,23 @@ class Owed(msgspec.Struct, frozen=True):
         at: the time of the reservation.
         counted: whether it was reserved outside of this process; `maybe` if no answer came. If not,
             the amounts are added.
-        awaited: whether the end of an answer waits until it is reported.
+        seen: done when others see it, or will not for now; `None` if nobody waits for that.
     """
 
-    claims: tuple[Claim, ...]
-    amounts: tuple[int | None, ...]
+    claims: Sequence[Claim]
+    amounts: Sequence[int | None]
     at: float
     counted: Literal["yes", "maybe", "no"] = "yes"
-    awaited: bool = False
+    seen: asyncio.Future[None] | None = None
+
+    def end(self) -> None:
+        """Let the end of the answer go on."""
+        if self.seen is not None and not self.seen.done():  # or its client has left
+            self.seen.set_result(None)
+
+
+Owe: TypeAlias = Callable[[str, Owed], None]
+"""Keeps the usage of a request until it can be reported."""
 
 
 class RemoteReply(msgspec.Struct, frozen=True):
@@ -64,8 +74,8 @@ class Remote(Protocol):
         """Reserve; `None` if it cannot be used. It may have reserved all the same."""
         ...
 
-    def settle(self, id: str, owed: Owed, done: Callable[[bool], None]) -> None:
-        """Begin to replace what a request has reserved; `done` is called with whether it was."""
+    def settle(self, id: str, owed: Owed, owe: Owe) -> None:
+        """Begin to replace what a request has reserved; `owe` is called if that fails."""
         ...
 
     async def beat(self, owner: str) -> bool:
@@ -73,7 +83,7 @@ class Remote(Protocol):
         ...
 
     async def report(self) -> bool:
-        """Report what this process remembers of counters that may have been lost.
+        """Report what this process remembers, and the counters may lack.
 
         Returns whether it remembers anything that it would have to report later.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -18,7 +18,6 @@ from berlin.routing.counters.contract import (
     Refusal,
     Reservation,
     Running,
-    settled_amounts,
 )
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.routing.counters.owner import process
@@ -51,6 +50,9 @@ class SharedCounters:
         only_lasting: whether only days and months are shared, which outlive this process; it counts
             the rest alone.
         owner: identifies this process; by default a name of its own, also in a fork.
+
+    Attributes:
+        now: returns the time of the shared counters.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class SharedCounters:
         owner: str | None = None,
     ) -> None:
         self._remote = remote
+        self.now = remote.now
         self._local = local or MemoryCounters(wall=remote.now)
         self._refuses = on_failure == "refuse"
         self._only_lasting = only_lasting
@@ -70,24 +73,27 @@ class SharedCounters:
         self._owners = 1
         self._inside = 0
         self._owed: dict[str, Owed] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._beat_at = 0.0
 
     @property
     def _owner(self) -> str:
         return self._given_owner or process.name
 
-    def now(self) -> float:
-        """Return the time of the shared counters."""
-        return self._remote.now()
-
     async def reserve(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
         """Reserve what a request may cost; see `Counters`."""
-        shared = self._shared(claims)
+        shared: Sequence[Claim] = claims
+        if self._only_lasting:
+            shared = [claim for claim in claims if type(claim.window) is Calendar]
         if not shared:
             return self._local.try_reserve(id, claims)
         reply = await self._reserve(id, claims, shared)
+        if self._only_lasting:
+            return reply
         for pause_s in LOOK_AGAIN_S:
-            if self._only_lasting or self._remote.rests or not _may_settle(reply):
+            if not isinstance(reply, Refusal) or self._remote.rests or not _may_settle(reply):
                 break
             await asyncio.sleep(pause_s)
             reply = await self._reserve(id, claims, shared)
@@ -97,54 +103,67 @@ class SharedCounters:
         self, id: str, claims: Sequence[Claim], shared: Sequence[Claim]
     ) -> Reservation | Refusal:
         if self._remote.rests:
-            return self._reserve_alone(id, claims)
+            return self._reserve_alone(id, claims, shared)
         mine = self._local.try_reserve(id, claims)
         if isinstance(mine, Refusal):
             return mine
         try:
             reply = await self._remote.reserve(id, self._owner, shared)
         except BaseException:  # cancelled: it may have been reserved
-            self._give_up(id, mine)
+            self._give_up(mine, shared)
             raise
         if reply is None:
-            self._give_up(id, mine)
-            return self._reserve_alone(id, claims)
-        self._owners = reply.owners
+            self._give_up(mine, shared)
+            return self._reserve_alone(id, claims, shared)
+        self._owners, used = reply.owners, reply.used
         if reply.refused is not None:
-            self._local.undo(mine)
+            self._local.settle(mine, [0] * len(claims))
             at = reply.refused
-            return Refusal(shared[at], reply.used[at], reply.wait_s, reply.held)
+            return Refusal(shared[at], used[at], reply.wait_s, reply.held)
         self._inside += 1
-        self._keep_up()
-        used = reply.used
+        if self._timer is None or self._loop is not asyncio.get_running_loop():
+            self._keep_up()
         if len(used) < len(claims):
             known = iter(used)
             every = zip(claims, mine.used, strict=True)
             used = tuple([next(known) if claim in shared else alone for claim, alone in every])
-        return Reservation(id, mine.claims, used, reply.at)
+        return Reservation(id, claims, used, mine.counters, shared, reply.at)
 
     def settle(
-        self, reserved: Reservation, costs: Mapping[str, int]
+        self, reserved: Reservation, amounts: Sequence[int | None]
     ) -> asyncio.Future[None] | None:
-        """Replace reserved amounts by costs; see `Counters`."""
-        return self._end(reserved, settled_amounts(reserved.claims, costs))
-
-    def undo(self, reserved: Reservation) -> None:
-        """Take everything back; see `Counters`."""
-        self._end(reserved, [0] * len(reserved.claims))
+        """Replace reserved amounts by final ones; see `Counters`."""
+        self._local.settle(reserved, amounts)
+        shared, at = reserved.shared, reserved.shared_at
+        if len(shared) < len(amounts):
+            every = zip(reserved.claims, amounts, strict=True)
+            amounts = [amount for claim, amount in every if type(claim.window) is Calendar]
+        seen: asyncio.Future[None] | None = None
+        if at is not None:
+            self._inside -= 1
+            # What one process counts it sees itself.
+            if not self._only_lasting and _makes_a_difference(reserved, amounts):
+                with contextlib.suppress(RuntimeError):  # an answer was dropped after its loop
+                    seen = asyncio.get_running_loop().create_future()
+            self._remote.settle(reserved.id, Owed(shared, amounts, at, seen=seen), self._owe)
+        elif shared:
+            self._owe(reserved.id, _counted_alone(shared, amounts, self.now()))
+        return seen
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
-        keeping, self._keeping = self._keeping, None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        keeping = self._keeping
         if keeping is not None and keeping.get_loop() is asyncio.get_running_loop():
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
         await self._remote.aclose()
 
-    def _shared(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        return list(filter(_lasts, claims)) if self._only_lasting else claims
-
-    def _reserve_alone(self, id: str, claims: Sequence[Claim]) -> Reservation | Refusal:
+    def _reserve_alone(
+        self, id: str, claims: Sequence[Claim], shared: Sequence[Claim]
+    ) -> Reservation | Refusal:
         if self._refuses:
             raise LimitReachedError(
                 "the shared limits cannot be checked at present; nothing was sent", retry_after=2.0
@@ -153,104 +172,73 @@ class SharedCounters:
             msgspec.structs.replace(claim, limit=max(claim.limit // self._owners, 1))
             for claim in claims
         ]
-        return self._local.try_reserve(id, share)
+        mine = self._local.try_reserve(id, share)
+        if isinstance(mine, Refusal):
+            return mine
+        return msgspec.structs.replace(mine, shared=shared)
 
-    def _give_up(self, id: str, mine: Reservation) -> None:
+    def _give_up(self, mine: Reservation, shared: Sequence[Claim]) -> None:
         """Take back what may have been reserved: no answer came."""
-        self._local.undo(mine)
-        claims = tuple(self._shared(mine.claims))
-        self._owe(id, Owed(claims, (0,) * len(claims), self.now(), "maybe"))
-        self._keep_up()
-
-    def _end(
-        self, reserved: Reservation, amounts: Sequence[int | None]
-    ) -> asyncio.Future[None] | None:
-        self._local.end(reserved, amounts)
-        id, claims, at = reserved.id, reserved.claims, reserved.shared_at
-        if self._only_lasting:
-            amounts = [a for c, a in zip(claims, amounts, strict=True) if _lasts(c)]
-            claims = tuple(filter(_lasts, claims))
-        if not claims:
-            return None
-        if at is None:
-            self._owe(id, _counted_alone(claims, amounts, self.now()))
-            self._keep_up()
-            return None
-        self._inside -= 1
-        # What one process counts it sees itself.
-        awaited = not self._only_lasting and _makes_a_difference(reserved, amounts)
-        self._owe(id, Owed(claims, tuple(amounts), at, awaited=awaited))
-        return self._pay(id)
+        self._local.settle(mine, [0] * len(mine.claims))
+        self._owe(mine.id, Owed(shared, [0] * len(shared), self.now(), "maybe"))
 
     def _owe(self, id: str, owed: Owed) -> None:
         if len(self._owed) < MAX_OWED:
             self._owed[id] = owed
-
-    def _pay(self, id: str) -> asyncio.Future[None] | None:
-        """Begin to report what a request has used; return what is done when that has ended."""
-        owed = self._owed.pop(id, None)
-        if owed is None:
-            return None
-        ended: asyncio.Future[None] | None = None
-        if owed.awaited:
-            with contextlib.suppress(RuntimeError):  # an answer was dropped after its loop
-                ended = asyncio.get_running_loop().create_future()
-
-        def done(paid: bool) -> None:
-            if not paid:
-                self._owe(id, msgspec.structs.replace(owed, awaited=False))
-                self._keep_up()
-            if ended is not None and not ended.done():  # or its client has left
-                ended.set_result(None)
-
-        self._remote.settle(id, owed, done)
-        return ended
+        self._keep_up()
 
     def _keep_up(self) -> None:
-        keeping = self._keeping
-        if keeping is None or keeping.done() or keeping.get_loop().is_closed():
-            with contextlib.suppress(RuntimeError):  # without a loop the next reservation does it
-                self._keeping = asyncio.get_running_loop().create_task(self._keep())
+        """Report in a moment what is owed, and that this process is alive.
+
+        A timer begins that, because a loop that ends drops it. It would destroy a task that a
+        cancelled request had begun, with a warning.
+        """
+        with contextlib.suppress(RuntimeError):  # without a loop the next reservation does it
+            loop = asyncio.get_running_loop()
+            if self._timer is None or self._loop is not loop:
+                self._loop = loop
+                self._timer = loop.call_later(PAY_AGAIN_S, self._begin_to_keep)
+
+    def _begin_to_keep(self) -> None:
+        self._keeping = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
-        """Report what is owed, again until it is accepted, that this process is alive, and what
-        shared counters have lost, for as long as it has anything to report.
+        """Report what is owed, that this process is alive, and what shared counters have lost.
+
+        Do so again later, as long as there is anything to report.
         """
-        beat_at, remembers = time.monotonic() + BEAT_S, True
-        while self._inside or self._owed or remembers:
-            await asyncio.sleep(PAY_AGAIN_S)
+        try:
             remembers = await self._remote.report()
-            if time.monotonic() >= beat_at:
-                beat_at += BEAT_S
-                if self._inside or self._owed:
-                    await self._remote.beat(self._owner)
+            if time.monotonic() >= self._beat_at and (self._inside or self._owed):
+                self._beat_at = time.monotonic() + BEAT_S
+                await self._remote.beat(self._owner)
             if not self._remote.rests:
                 for id in list(self._owed)[:PAID_TOGETHER]:
-                    self._pay(id)
+                    self._remote.settle(id, self._owed.pop(id), self._owe)
+        finally:
+            self._timer = None
+        if self._inside or self._owed or remembers:
+            self._keep_up()
 
 
-def _lasts(claim: Claim) -> bool:
-    return isinstance(claim.window, Calendar)
-
-
-def _may_settle(reply: Reservation | Refusal) -> bool:
-    """Return whether a request did not fit only because of what others have reserved."""
-    return (
-        isinstance(reply, Refusal)
-        and reply.claim.overdraw
-        and 0 <= reply.used - reply.held < reply.claim.limit
-    )
+def _may_settle(refusal: Refusal) -> bool:
+    """Return whether a request did not fit only because of what others have reserved, also in
+    advance.
+    """
+    claim = refusal.claim
+    return (claim.overdraw or claim.kept) and 0 <= refusal.used - refusal.held < claim.limit
 
 
 def _makes_a_difference(reserved: Reservation, amounts: Sequence[int | None]) -> bool:
     """Return whether the end of a request lets another one in, or keeps it out: it was running, or
     has cost more than it had reserved, and all that was left.
     """
-    return any(
-        isinstance(claim.window, Running)
-        or (amount is not None and amount > claim.amount and used + amount >= claim.limit)
-        for claim, used, amount in zip(reserved.claims, reserved.used, amounts, strict=True)
-    )
+    for claim, used, amount in zip(reserved.claims, reserved.used, amounts, strict=True):
+        if isinstance(claim.window, Running):
+            return True
+        if amount is not None and amount > claim.amount and used + amount >= claim.limit:
+            return True
+    return False
 
 
 def _counted_alone(claims: Sequence[Claim], amounts: Sequence[int | None], at: float) -> Owed:
@@ -259,5 +247,5 @@ def _counted_alone(claims: Sequence[Claim], amounts: Sequence[int | None], at: f
         claim.amount if amount is None else amount
         for claim, amount in zip(claims, amounts, strict=True)
     ]
-    nothing = tuple(msgspec.structs.replace(claim, amount=0) for claim in claims)
-    return Owed(nothing, tuple(used), at, "no")
+    nothing = [msgspec.structs.replace(claim, amount=0) for claim in claims]
+    return Owed(nothing, used, at, "no")

@@ -21,9 +21,10 @@ from berlin.routing.counters.contract import (
     Reservation,
     Sliding,
 )
+from berlin.routing.counters.file import CountersFile
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.routing.counters.shared import SharedCounters
-from berlin.routing.counters.sqlite import SqliteCounters, _File
+from berlin.routing.counters.sqlite import SqliteCounters
 
 NOON = 1_795_000_000.0  # some time in November 2026
 MINUTE = Sliding(60.0)
@@ -94,8 +95,8 @@ async def test_costs_take_the_place_of_reservations(counters: Counters) -> None:
     claim = Claim("k", MINUTE, 100, 40)
     first, second = [await reserve(counters, id, claim) for id in "ab"]
     await refuse(counters, "c", claim)
-    counters.settle(first, {"k": 5})
-    counters.undo(second)
+    counters.settle(first, [5])
+    counters.settle(second, [0])
     await asyncio.sleep(0.01)
     assert (await reserve(counters, "c", claim)).used == (45,)
 
@@ -114,8 +115,8 @@ async def test_a_locked_file_costs_one_wait(
     closed = SqliteCounters._close
     monkeypatch.setattr(SqliteCounters, "_close", lambda self: (waits.append(None), closed(self)))
     tries: list[None] = []
-    begin = _File.begin
-    monkeypatch.setattr(_File, "begin", lambda self: (tries.append(None), begin(self))[1])
+    begin = CountersFile.begin
+    monkeypatch.setattr(CountersFile, "begin", lambda self: (tries.append(None), begin(self))[1])
     told = await asyncio.gather(*(counters.reserve(f"b{n}", [claim]) for n in range(90)))
     assert len(waits) == 1
     assert len(tries) < 20  # one millisecond after the other, however many wait
@@ -131,14 +132,14 @@ async def test_one_turn_is_one_transaction(tmp_path: Path, monkeypatch: pytest.M
     counters = SharedCounters(SqliteCounters(tmp_path / "c"))
     first = await reserve(counters, "a", claim)
     commits: list[None] = []
-    commit = _File.commit
-    monkeypatch.setattr(_File, "commit", lambda self: (commits.append(None), commit(self)))
-    counters.settle(first, {"k": 1})
+    commit = CountersFile.commit
+    monkeypatch.setattr(CountersFile, "commit", lambda self: (commits.append(None), commit(self)))
+    counters.settle(first, [1])
     later = await asyncio.gather(*(reserve(counters, f"b{n}", claim) for n in range(5)))
     assert sorted(one.used for one in later) == [(11,), (21,), (31,), (41,), (51,)]
     assert len(commits) == 1
     for one in later:
-        counters.settle(one, {"k": 1})
+        counters.settle(one, [1])
     await counters.aclose()
     counters = SharedCounters(SqliteCounters(tmp_path / "c"))
     assert (await reserve(counters, "c", claim)).used == (16,)
@@ -159,7 +160,7 @@ async def test_the_same_request_counts_once(counters: Counters) -> None:
     reserved = await reserve(counters, "a", claim)
     assert (await reserve(counters, "a", claim)).used == (4,)
     for _ in range(2):
-        counters.settle(reserved, {"k": 3})
+        counters.settle(reserved, [3])
     await asyncio.sleep(0.01)
     assert (await reserve(counters, "b", claim)).used == (7,)
 
@@ -169,7 +170,7 @@ async def test_what_runs(counters: Counters) -> None:
     claim = Claim("k", RUNNING, 1)
     first = await reserve(counters, "a", claim)
     assert (await refuse(counters, "b", claim)).wait_s in (0.1, math.inf)
-    counters.settle(first, {})
+    counters.settle(first, [0])
     await asyncio.sleep(0.01)
     await reserve(counters, "b", claim)
 
@@ -178,7 +179,7 @@ async def test_days_of_a_time_zone(counters: Counters, clock: Clock) -> None:
     """A day ends at midnight in its time zone, and the refusal says how long that is."""
     claim = Claim("k", Calendar("day", "Europe/Berlin"), 1)
     first = await reserve(counters, "a", claim)
-    counters.settle(first, {"k": 1})
+    counters.settle(first, [1])
     await asyncio.sleep(0.01)
     begins, ends = Calendar("day", "Europe/Berlin").bounds(clock.wall())
     assert ends - begins == 86_400
@@ -195,7 +196,7 @@ async def test_r10_the_last_of_a_budget(counters: Counters) -> None:
     first = await reserve(counters, "a", claim)
     refused = await refuse(counters, "b", claim)
     assert (refused.wait_s, refused.held) == (2, 60)
-    counters.settle(first, {"k": 90})
+    counters.settle(first, [90])
     await asyncio.sleep(0.01)
     told = await asyncio.gather(*(counters.reserve(f"c{n}", [claim]) for n in range(5)))
     assert sum(isinstance(one, Reservation) for one in told) == 1
@@ -207,7 +208,7 @@ async def test_a_budget_that_is_only_reserved(counters: Counters) -> None:
     first = await reserve(counters, "a", claim)
     refused = await refuse(counters, "b", claim)
     assert (refused.wait_s, refused.used, refused.held) == (2, 100, 100)
-    counters.settle(first, {"k": 100})
+    counters.settle(first, [100])
     await asyncio.sleep(0.01)
     refused = await refuse(counters, "b", claim)
     assert (refused.wait_s > 2, refused.used, refused.held) == (True, 100, 0)
@@ -234,7 +235,7 @@ async def test_a_process_that_was_killed(tmp_path: Path, clock: Clock) -> None:
     await refuse(alive, "b", *claims)
     clock.now += 2
     assert (await reserve(alive, "b", *claims)).used == (1, 160)
-    dead.settle(lost, {"money": 15})
+    dead.settle(lost, [0, 15])
     await dead.aclose()
     assert (await refuse(alive, "c", Claim("money", month, 100, 10))).used == 95
     await alive.aclose()
@@ -246,7 +247,7 @@ async def test_a_file_outlives_its_process(tmp_path: Path, clock: Clock) -> None
         counters = SharedCounters(SqliteCounters(tmp_path / "c", clock, clock.wall))
         claim = Claim("money", Calendar("month"), 100, 50)
         reserved = await reserve(counters, id, claim)
-        counters.settle(reserved, {"money": 7})
+        counters.settle(reserved, [7])
         await counters.aclose()
         assert reserved.used == (50 + used - 7,)
 
@@ -275,8 +276,8 @@ async def test_what_was_used_without_the_file(tmp_path: Path, clock: Clock) -> N
     alone = await reserve(counters, "a", day, rate)
     file.unlink()
     remote._rests_until = 0.0
-    counters.settle(alone, {"day": 20})
-    counters._pay("a")
+    counters.settle(alone, [20, None])
+    await counters._keep()
     await remote.beat("a")  # written with what comes next
     other = SharedCounters(SqliteCounters(file, clock, clock.wall), owner="other")
     assert (await reserve(other, "b", day, rate)).used == (50, 2)
@@ -323,7 +324,7 @@ def test_a_loop_that_ended_while_the_file_was_locked(tmp_path: Path) -> None:
 
     async def go_on() -> None:
         assert (await reserve(counters, "c", claim)).shared_at is not None
-        assert counters._keeping in asyncio.all_tasks()  # this process is still heard of
+        assert counters._loop is asyncio.get_running_loop()  # this process is still heard of
         await counters.aclose()
 
     asyncio.run(give_up())
@@ -338,7 +339,7 @@ def test_memory_is_bounded(clock: Clock) -> None:
         clock.now += 0.005
         told = counters.try_reserve(str(n), [Claim("k", MINUTE, 10**6)])
         assert isinstance(told, Reservation)
-        counters.settle(told, {})
+        counters.settle(told, [None])
     assert len(counters._counters["k"].slots) <= 601
 
 

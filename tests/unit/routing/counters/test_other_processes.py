@@ -39,7 +39,7 @@ async def test_a_cheap_request_that_has_ended_refuses_no_other(
     one, two = pair
     await reserved(two, "open", Claim("other", Sliding(60.0), 1))
     first = await reserved(one, "a")
-    assert one.settle(first, {"k": 90}) is None  # its client waits for nothing
+    assert one.settle(first, [90]) is None  # its client waits for nothing
     assert (await reserved(two, "b")).used == (1_090,)
 
 
@@ -50,7 +50,7 @@ async def test_what_has_used_up_a_limit_is_seen_before_the_end(
     one, two = pair
     claim = Claim("k", Sliding(60.0), 5_000, 1_000, overdraw=True)
     first = await reserved(one, "a", claim)
-    known = one.settle(first, {"k": 6_000})
+    known = one.settle(first, [6_000])
     assert known is not None
     await known
     refused = await two.reserve("b", [claim])
@@ -82,7 +82,7 @@ async def test_a_client_that_leaves_while_it_waits_harms_nothing(
     """The cost of its request is counted all the same."""
     one, two = pair
     first = await reserved(one, "a")
-    known = one.settle(first, {"k": 6_000})
+    known = one.settle(first, [6_000])
     assert known is not None
     known.cancel()
     await asyncio.sleep(0)
@@ -100,10 +100,10 @@ async def test_a_place_is_free_for_others_before_the_end(
     place = Claim("running", RUNNING, 1)
     for id in "abc":
         first = await reserved(one, id, place)
-        free = one.settle(first, {})
+        free = one.settle(first, [0])
         assert free is not None
         await free
         other = await reserved(two, f"{id}2", place)
-        free = two.settle(other, {})
+        free = two.settle(other, [0])
         assert free is not None
         await free

@@ -16,6 +16,7 @@ import msgspec
 from berlin.config.tables.limits import MONEY_PLACES, Unit
 from berlin.gateway.access.limits.bounds import Bound
 from berlin.gateway.answering import printable
+from berlin.routing.counters.contract import Calendar, Sliding
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -24,29 +25,20 @@ class Level(msgspec.Struct, frozen=True):
     Attributes:
         bound: the limit.
         used: what is used, with what is reserved.
-        resets_s: seconds until its period ends, or until all of its window has passed.
+        resets_s: seconds until there is room again; `None` is until its period ends, or until all
+            of its window has passed.
         own: what this request has reserved of it: it may cost less, so no warning counts it.
     """
 
     bound: Bound
     used: int
-    resets_s: float
+    resets_s: float | None = None
     own: int = 0
-
-    @property
-    def left(self) -> int:
-        """The amount that is left."""
-        return max(self.bound.rule.amount - self.used, 0)
 
     @property
     def share(self) -> float:
         """The share that is used or reserved; 1 is all."""
         return self.used / self.bound.rule.amount
-
-    @property
-    def spent(self) -> float:
-        """The share that is used without this request."""
-        return (self.used - self.own) / self.bound.rule.amount
 
 
 def headers_of_levels(
@@ -61,28 +53,38 @@ def headers_of_levels(
         warn_percent: from which share on a header warns.
     """
     tightest: dict[Unit, Level] = {}
-    worst = None
+    worst, most = None, warn_percent / 100
     for level in levels:
-        unit = level.bound.rule.unit
-        other = tightest.get(unit)
-        if other is None or level.share > other.share:
-            tightest[unit] = level
-        if worst is None or level.spent > worst.spent:
-            worst = level
+        rule = level.bound.rule
+        other = tightest.setdefault(rule.unit, level)
+        if other is not level and level.share > other.share:
+            tightest[rule.unit] = level
+        spent = (level.used - level.own) / rule.amount
+        if spent >= most:
+            worst, most = level, spent
     headers: dict[str, str] = {}
     for unit, level in tightest.items():
         limit, remaining, reset = _names(unit, face)
-        headers[limit] = _amount(unit, level.bound.rule.amount)
-        headers[remaining] = _amount(unit, level.left)
-        headers[reset] = (
-            go_duration(level.resets_s) if reset.endswith(unit) else rfc3339(now + level.resets_s)
-        )
-    if worst is not None and worst.spent * 100 >= warn_percent:
+        amount, resets_s = level.bound.rule.amount, _resets_s(level, now)
+        write = _money if unit == "money" else str
+        headers[limit] = write(amount)
+        headers[remaining] = write(max(amount - level.used, 0))
+        headers[reset] = go_duration(resets_s) if reset.endswith(unit) else rfc3339(now + resets_s)
+    if worst is not None:
         headers["x-berlin-limit-warning"] = printable(
-            f"{min(worst.spent, 1):.0%} of {worst.bound.rule.text} of {worst.bound.owner} used; "
-            f"resets in {go_duration(worst.resets_s)}"
+            f"{min(most, 1):.0%} of {worst.bound.rule.text} of {worst.bound.owner} used; "
+            f"resets in {go_duration(_resets_s(worst, now))}"
         )
     return headers
+
+
+def _resets_s(level: Level, now: float) -> float:
+    window = level.bound.window
+    if level.resets_s is not None:
+        return level.resets_s
+    if isinstance(window, Calendar):
+        return max(window.bounds(now)[1] - now, 0.001)
+    return window.span_s if isinstance(window, Sliding) else 1.0
 
 
 @cache
@@ -96,9 +98,7 @@ def _names(unit: Unit, face: str) -> tuple[str, ...]:
     return tuple(f"{before}{what}{after}" for what in ("limit", "remaining", "reset"))
 
 
-def _amount(unit: Unit, amount: int) -> str:
-    if unit != "money":
-        return str(amount)
+def _money(amount: int) -> str:
     exact = Decimal(amount).scaleb(-MONEY_PLACES)
     return f"{exact:.2f}" if exact == round(exact, 2) else f"{exact.normalize():f}"
 

@@ -1,25 +1,29 @@
-"""The reservations of one request, until they are settled."""
+"""What requests cost: what one is expected to, and what it did."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
-from berlin.config.tables.limits import MONEY_PLACES
-from berlin.errors import BerlinError
+from berlin.config.tables.limits import MONEY_PLACES, Rule
+from berlin.errors import BerlinError, ConfigurationError
 from berlin.formats.tokens import prompt_tokens
 from berlin.gateway.access.limits.bounds import Bound
+from berlin.gateway.answering import BeforeEnd
+from berlin.gateway.catalog import Target
 from berlin.gateway.observe.visit import Visit
-from berlin.providers.contract import Bursts
-from berlin.routing.base.answer import LEFT, Watched
-from berlin.routing.counters.contract import Counters, Reservation
+from berlin.ledger.prices import Prices
+from berlin.routing.counters.contract import Claim, Counters, Reservation
+from berlin.routing.counters.learned import Learned
 from berlin.types import ChatRequest, Usage
 from berlin.types.usage import usage_with
+
+FIRST_ANSWER_TOKENS = 1_000
 
 _log = logging.getLogger("berlin.gateway")
 
@@ -43,92 +47,182 @@ class Demand(msgspec.Struct, frozen=True):
         return cls(prompt_tokens(request), most if known else None)
 
 
+class Costs:
+    """The prices, and what answers have cost lately.
+
+    Args:
+        now: returns seconds since the epoch.
+
+    Attributes:
+        prices: the prices of models.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.prices = Prices()
+        self._now = now
+        self._answers = Learned(FIRST_ANSWER_TOKENS)
+        self._surplus = Learned(0)
+
+    def expect(self, demand: Demand, names: Sequence[object]) -> Usage:
+        """Return the tokens that a request will probably cost, by what was learned of its names."""
+        answer = self._answers.expect(names)
+        if demand.most_output is not None:
+            answer = min(answer, demand.most_output)
+        return Usage(demand.input_tokens + self._surplus.expect(names), answer)
+
+    def expect_money(self, target: Target, expected: Usage, rule: Rule) -> int:
+        """Return the money that tokens will cost. Raises ConfigurationError without a price."""
+        money = self._price(target.service.name, _model(target), expected)
+        if money is None and target.service.is_routed:
+            # Any of its models may answer, so the dearest price is reserved.
+            money = self.prices.dearest(expected)
+        if money is None:
+            raise ConfigurationError(
+                f"{rule.text} is a limit of money, and {target.full_name} has no price: add it to "
+                "[prices], with 0 if it is free"
+            )
+        return _nano(money)
+
+    def money(self, target: Target, visit: Visit, usage: Usage) -> int | None:
+        """Return the money that an answer has cost; `None` if it has no price."""
+        started = visit.started
+        if started is not None and started.age_s is not None:
+            return 0  # from Berlin's own cache
+        if not usage.input_tokens + usage.output_tokens:
+            return 0
+        provider, model = target.service.name, _model(target)
+        if started is not None and started.provider:
+            provider, model = started.provider, started.model
+        money = self._price(provider, model, usage)
+        return None if money is None else _nano(money)
+
+    def learn(self, usage: Usage, demand: Demand, names: Sequence[object]) -> None:
+        """Record what a complete answer has cost."""
+        self._answers.learn(usage.output_tokens, names)
+        self._surplus.learn(max(usage.input_tokens - demand.input_tokens, 0), names)
+
+    def _price(self, provider: str, model: str, usage: Usage) -> Decimal | None:
+        return self.prices.cost(provider, model, usage, self._now())
+
+
+class Plan(NamedTuple):
+    """The limits of the requests of one caller for one model.
+
+    Attributes:
+        bounds: the limits.
+        claims: what a request needs of each, as far as that is known before it is made.
+        counts_answers: whether any of them counts what answers cost.
+        names: the names under which that is learned.
+    """
+
+    bounds: tuple[Bound, ...]
+    claims: tuple[Claim, ...]
+    counts_answers: bool
+    names: tuple[object, ...]
+
+
 class Spending:
-    """The reservation of one request.
+    """The reservation of one request; it is settled, or taken back, at the end of the block.
 
     Args:
         counters: where it is counted.
+        costs: knows what it costs.
+        plan: its limits.
         reserved: what is reserved.
-        bounds: the limits, in the order of the claims.
-        visit: its record, which counts its answer from now on.
-        demand: what was known about its cost.
-        cost: returns the money that tokens cost, or `None` if the model has no price.
-        learn: records what a complete answer has cost.
+        visit: its record, which counts its answer.
+        target: what is asked.
+        demand: what was known about its cost; `None` if that is not counted.
     """
 
     def __init__(
         self,
         counters: Counters,
+        costs: Costs,
+        plan: Plan,
         reserved: Reservation,
-        bounds: tuple[Bound, ...],
         visit: Visit,
-        demand: Demand,
-        cost: Callable[[Usage], Decimal | None],
-        learn: Callable[[Usage], None],
+        target: Target,
+        demand: Demand | None,
     ) -> None:
         self._counters = counters
+        self._costs = costs
+        self._plan = plan
         self._reserved = reserved
-        self._bounds = bounds
         self._visit = visit
+        self._target = target
         self._demand = demand
-        self._cost = cost
-        self._learn = learn
-        self._sent = False
-        self._ended = False
+        self._is_sent = self._is_settled = False
         self._seen: asyncio.Future[None] | None = None
 
-    def watch(self, bursts: Bursts) -> Bursts:
-        """Return the answer, whose cost is settled at its end."""
-        self._sent = True
-        self._visit.measure()
-        return Watched(bursts, self._end)
+    def sent(self) -> None:
+        """Record that the request is sent: from now on it counts."""
+        self._is_sent = True
+        if self._demand is not None:
+            self._visit.measure()
 
     def settle(self, usage: Usage) -> None:
-        """Settle what a request has cost."""
-        self._sent = True
-        tokens = usage.input_tokens + usage.output_tokens
-        costs: dict[str, int] = {}
-        for bound in self._bounds:
+        """Settle what the request has cost."""
+        amounts: list[int | None] = []
+        for bound in self._plan.bounds:
+            amount = None
             if bound.rule.unit == "tokens":
-                costs[bound.counter] = tokens
+                amount = usage.input_tokens + usage.output_tokens
             elif bound.rule.unit == "money":
-                money = Decimal(0) if not tokens else self._cost(usage)
-                if money is None:
+                amount = self._costs.money(self._target, self._visit, usage)
+                if amount is None:
                     # What was reserved stays counted: an answer without a price is not free.
                     _log.warning("limit.no_price request=%s", self._reserved.id)
-                else:
-                    costs[bound.counter] = int(money.scaleb(MONEY_PLACES))
-        self._seen = self._counters.settle(self._reserved, costs)
+            amounts.append(amount)
+        self._settle(amounts)
 
-    async def end(self) -> None:
+    async def end(self, then: BeforeEnd | None = None) -> None:
         """Settle what an answer has cost, before its client hears of its end.
 
         Another worker may get the client's next request: it waits until all see the cost.
         """
-        if (seen := self._end(None)) is not None:
-            await asyncio.wait((seen,))  # to stop waiting does not stop it
+        if not self._is_settled:
+            self._settle_answer(None)
+            if self._seen is not None:
+                await asyncio.wait((self._seen,))  # to stop waiting does not stop it
+        if then is not None:
+            await then()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Take the reservation back if nothing was sent; a client that is there waits for that."""
-        if not self._sent:
-            self._counters.undo(self._reserved)
-        elif self._seen is not None and (kind is None or issubclass(kind, BerlinError)):
+    async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        """Settle it if that was not done; a client that is there waits until all see it."""
+        if not self._is_sent:
+            self._settle([0] * len(self._plan.bounds))
+            return
+        self._settle_answer(error)
+        if self._seen is not None and (error is None or isinstance(error, BerlinError)):
             await asyncio.wait((self._seen,))
 
-    def _end(self, how: BaseException | None) -> asyncio.Future[None] | None:
-        if self._ended:
-            return self._seen
-        self._ended = True
-        visit = self._visit
-        usage = usage_with(
-            visit.usage, self._demand.input_tokens, visit.text_chars, whole=how is None
-        )
-        if how is not None and how is not LEFT and visit.first_event_at is None:
-            usage = Usage()  # the service failed before it answered
-        self.settle(usage)
-        if how is None:
-            self._learn(usage)
-        return self._seen
+    def _settle_answer(self, error: BaseException | None) -> None:
+        visit, demand = self._visit, self._demand
+        error = error or visit.error
+        if self._is_settled:
+            return
+        if demand is None:
+            self._settle([None] * len(self._plan.bounds))
+        elif isinstance(error, BerlinError) and visit.first_event_at is None:
+            self.settle(Usage())  # the service failed before it answered
+        else:
+            whole = error is None
+            usage = usage_with(visit.usage, demand.input_tokens, visit.text_chars, whole=whole)
+            self.settle(usage)
+            if whole:
+                self._costs.learn(usage, demand, self._plan.names)
+
+    def _settle(self, amounts: Sequence[int | None]) -> None:
+        self._is_settled = True
+        self._seen = self._counters.settle(self._reserved, amounts)
+
+
+def _model(target: Target) -> str:
+    return target.model or target.service.default
+
+
+def _nano(money: Decimal) -> int:
+    return int(money.scaleb(MONEY_PLACES))

@@ -78,9 +78,9 @@ def test_which_limits_hold() -> None:
 def test_what_is_learned() -> None:
     """What is expected is the 95th percentile of the latest values, of the first known name."""
     learned = Learned(1000)
-    assert learned.expect("key", "model") == 1000
-    learned.learn(7, "model")
-    assert learned.expect("key", "model") == 7
+    assert learned.expect(("key", "model")) == 1000
+    learned.learn(7, ("model",))
+    assert learned.expect(("key", "model")) == 7
     for n in range(1, 101):
-        learned.learn(n, "key", "model")
-    assert learned.expect("key", "model") == 97
+        learned.learn(n, ("key", "model"))
+    assert learned.expect(("key", "model")) == 97

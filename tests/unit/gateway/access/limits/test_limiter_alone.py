@@ -33,6 +33,6 @@ async def test_r02_a_limit_is_refused_clearly_while_redis_is_away() -> None:
     caller = Caller(id="k", requests_per_minute=1)
     target = Target(Service("s", ScriptedProvider([]), ["m"]), "m")
     first, second = (Visit("POST", "/v1/chat/completions", "127.0.0.1", {}) for _ in range(2))
-    assert await limiter.admit(first, caller, target, Demand(3)) is not None
+    assert await limiter.admit(first, caller, target, lambda: Demand(3)) is not None
     with pytest.raises(OverloadedError, match="1 request"):
-        await limiter.admit(second, caller, target, Demand(3))
+        await limiter.admit(second, caller, target, lambda: Demand(3))
