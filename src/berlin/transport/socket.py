@@ -77,7 +77,8 @@ class SocketAnswer(Answer):
             raise self._failure
         parts: list[bytes] = []
         while not self._is_over and (not parts or (len(parts) < _AT_MOST and self._has_more())):
-            await self._take_turns()
+            if self._is_turn_due():
+                await asyncio.sleep(0)
             try:
                 lines = await self._receive()
             except BerlinError as error:
@@ -92,12 +93,10 @@ class SocketAnswer(Answer):
     def _has_more(self) -> bool:
         return bool(self._socket._reader._buffer)
 
-    async def _take_turns(self) -> None:
-        """Let other tasks run, if many messages came together: receiving those never waits."""
-        self._in_a_row = self._in_a_row + 1 if self._has_more() else 0
-        if self._in_a_row >= _AT_MOST:
-            self._in_a_row = 0
-            await asyncio.sleep(0)
+    def _is_turn_due(self) -> bool:
+        """Return whether other tasks should run: receiving what came together never waits."""
+        self._in_a_row = (self._in_a_row + 1) % _AT_MOST if self._has_more() else 1
+        return self._in_a_row == 0
 
     async def _receive(self) -> bytes:
         message = await self._socket.receive()
