@@ -86,7 +86,8 @@ class Ledger:
             stream=visit.stream,
         )
         self._recorder.begin(entry)
-        visit.asked, visit.is_counted = Asked(at, model, request, entry), True
+        visit.asked = Asked(at, model, request, entry)
+        visit.measure()
 
     def ended(self, visit: Visit) -> None:
         """Record a finished visit; see `Observer`."""

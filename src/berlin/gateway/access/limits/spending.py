@@ -158,7 +158,7 @@ class Spending:
         """Record that the request is sent: from now on it counts."""
         self._is_sent = True
         if self._demand is not None:
-            self._visit.is_counted = True
+            self._visit.measure()
 
     def settle(self, usage: Usage) -> None:
         """Settle what the request has cost."""
