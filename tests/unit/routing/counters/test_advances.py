@@ -261,6 +261,65 @@ async def test_what_was_used_while_the_file_failed(
     assert machine.used(claim) == used + 4 + 3 + 2
 
 
+async def test_a_stop_writes_what_a_failure_left(machine: Machine) -> None:
+    """A process that stops while it leaves a failed file alone tries again and loses nothing."""
+    counters, claim = machine.start("one"), Claim("k", DAY, LIMIT, 5)
+    used = await make_busy(counters, claim)
+    early = await reserve(counters, "early", claim)
+    counters._remote._end_of_wait()  # type: ignore[attr-defined]
+    late = await reserve(counters, "late", claim)
+    counters._remote.rest(OSError("full"))  # type: ignore[attr-defined]
+    alone = await reserve(counters, "alone", claim)
+    for n, ended in enumerate((early, late, alone)):
+        counters.settle(ended, [n + 1])
+    assert counters._owed
+    await counters.aclose()
+    assert machine.used(claim) == used + 1 + 2 + 3
+    assert not counters._owed
+
+
+async def test_two_gateways_of_one_process(machine: Machine) -> None:
+    """Those that one program has opened on one file have advances of their own: all is counted."""
+    both, claim = [machine.start("one") for _ in range(2)], Claim("k", DAY, LIMIT, kept=True)
+    for n in range(100):
+        counters = both[n // 5 % 2]
+        counters.settle(await reserve(counters, str(n), claim), [None])
+        if n % 3 == 0:
+            counters._remote._end_of_wait()  # type: ignore[attr-defined]
+    for counters in both:
+        await counters.aclose()
+    assert machine.used(claim) == 100
+
+
+def test_a_fork_leaves_its_parent_the_advance(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was forked from one that counts opens the file itself, and writes nothing of
+    what its parent has reserved."""
+    counters, claim = machine.start("parent"), Claim("k", DAY, LIMIT, 5)
+    used = asyncio.run(make_busy(counters, claim))
+
+    async def child() -> None:
+        told = await reserve(copy, "child", claim)
+        copy.settle(told, [2])
+        await copy.aclose()
+
+    remote = counters._remote
+    assert isinstance(remote, SqliteCounters)
+    copy = machine.start("child")
+    forked = copy._remote
+    assert isinstance(forked, SqliteCounters)
+    inherited = CountersFile(machine.file)
+    forked._file, forked._advances = inherited, remote._advances
+    monkeypatch.setattr(forked, "_process", "parent")
+    asyncio.run(child())
+    assert forked._advances is not remote._advances
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        inherited.begin()
+    asyncio.run(counters.aclose())
+    assert machine.used(claim) == used + 2
+
+
 def _full(_: CountersFile) -> None:
     raise sqlite3.OperationalError("database or disk is full")
 
