@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
+import pickle
 import signal
 import socket
 import stat
 import traceback
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from berlin import Berlin, errors
 from berlin.auth.tokens.file_store import FileStore
-from berlin.auth.tokens.private_file import make_private_file
+from berlin.auth.tokens.private_file import make_private_file, make_private_folder
 from berlin.auth.tokens.store import Sealer, TokenKey
+from berlin.cli import main
+from berlin.cli.chat.schema import read_schema
+from berlin.cli.input_file import read_input
+from berlin.cli.recipe.group import recipe
 from berlin.config import load_config
 from berlin.config.files import doubts
+from berlin.config.references import unknown_store
+from berlin.config.schema import ResponsesConfig
+from berlin.gateway.stored.open import open_stored
 from berlin.routing.counters.contract import Claim, Refusal, Sliding
 from berlin.routing.counters.memory import MemoryCounters
 from support.chat_service import ChatService
@@ -203,7 +214,7 @@ async def test_a_rate_of_nothing() -> None:
     """A limit of 0, written by hand, lets nothing through and does not crash."""
     refused = await MemoryCounters().reserve("request", [Claim("k", Sliding(60), limit=0)])
     assert isinstance(refused, Refusal)
-    assert refused.wait_s == 60
+    assert refused.wait_s == pytest.approx(60)
 
 
 def frames_of(error: BaseException) -> str:
@@ -259,6 +270,75 @@ def test_the_repr_of_a_configuration(tmp_path: Path) -> None:
     for shown in (repr(config), pretty_repr(config), repr(config.providers), str(config.tokens)):
         assert CANARY not in shown
     assert config.providers["a"].password == CANARY
+    with pytest.raises(TypeError, match="holds secrets"):
+        pickle.dumps(config)
+    assert copy.deepcopy(config) is config
+
+
+def test_the_name_of_a_store_may_be_a_secret() -> None:
+    """Of a store that does not exist, the error shows a word or a scheme, and no password."""
+    for value, shown in (("mongodb://u:CANARY@h", "'mongodb'"), ("flie", "'flie'")):
+        assert shown in str(unknown_store("x.store", value, "file"))
+    for value in ("CANARY", "canary-0123456789", "u:CANARY@h", CANARY):
+        assert "CANARY" not in str(unknown_store("x.store", value, "file")).upper()
+    assert CANARY not in repr(ResponsesConfig(store=f"rediss:/u:{CANARY}@h"))
+
+
+@pytest.mark.parametrize(("mode", "left"), [(0o755, 0o755), (0o775, 0o775), (0o777, 0o700)])
+def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path, mode: int, left: int) -> None:
+    """A file in `/` or `/var/lib` does not close that folder to all others."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    folder.chmod(mode)
+    make_private_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == left
+
+
+def test_a_folder_for_everybody_is_refused_and_kept(tmp_path: Path) -> None:
+    """`store = "file:/tmp/…"` as root closed `/tmp` to all users; others could also plant files."""
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    config = ResponsesConfig(store=f"file:{shared}/responses.sqlite")
+    with pytest.raises(errors.ConfigurationError, match=f"such as {shared}/berlin"):
+        open_stored(config)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    open_stored(ResponsesConfig(store=f"file:{shared}/berlin/responses.sqlite")).close()
+
+
+def test_pipes_and_devices_as_input(tmp_path: Path) -> None:
+    """No command waits for a pipe that nobody writes to, or reads a device without end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for name, why in ((pipe, "no program writes"), (Path("/dev/zero"), "a device")):
+        with pytest.raises(click.UsageError, match=why):
+            read_schema(name)
+        for command in (
+            ["replay", str(name)],
+            ["new", str(tmp_path / "r.toml"), "--har", str(name)],
+        ):
+            ended = CliRunner().invoke(recipe, command)
+            assert isinstance(ended.exception, errors.ConfigurationError), ended
+            assert why in str(ended.exception)
+    with pytest.raises(OSError, match="larger than 1 MiB"):
+        (tmp_path / "large").write_bytes(b"x" * (2**20 + 1))
+        read_input(tmp_path / "large", 2**20)
+
+
+def test_limits_of_the_system_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither memory nor a thread to be had is no traceback."""
+    for error in (MemoryError(), RuntimeError("can't start new thread")):
+
+        def fail(*_: object, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(main.cli, "invoke", fail)
+        assert main.run(["config", "path"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("berlin: ")
+        assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("mode", [(), ("-X", "dev")], ids=["", "dev"])

@@ -144,14 +144,27 @@ async def test_stored_responses_and_conversations(disk: Disk) -> None:
     await heads.aclose()
 
 
+def test_stored_responses_of_a_gateway_that_starts_on_a_full_disk(disk: Disk) -> None:
+    """It starts, storing fails, and works as soon as there is room."""
+    record = Record("r1", "ann", "", b"[]", b"{}")
+    with disk.full():
+        engine = SqliteEngine(disk.folder / "responses.sqlite", 60, 100, 10_000_000)
+        with pytest.raises(OSError, match="SQLite"):
+            engine.put(record)
+    engine.put(record)
+    assert engine.get("ann", "r1") == record
+    engine.close()
+
+
 async def test_a_command_says_it_in_one_line(disk: Disk, tmp_path: Path) -> None:
-    """`berlin key add` on a full disk: exit code 2, one line, and no key is shown."""
+    """`berlin key add` on a full disk: exit code 6, one line, and no key is shown."""
     cli = Cli(tmp_path)
     cli.environ["XDG_DATA_HOME"] = str(disk.folder)
     if not disk._is_mounted:
         pytest.skip("a limit on the size of files would be one on the test's own output")
     with disk.full():
         ended = await asyncio.wait_for(cli.run("key", "add", "k"), 30)
-    assert (ended.code, ended.out) == (2, "")
+    assert (ended.code, ended.out) == (6, "")
     assert "Traceback" not in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+    assert "make room" in ended.err  # not: move the keys away

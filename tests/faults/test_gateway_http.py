@@ -399,7 +399,7 @@ async def test_g39_pipelined_requests() -> None:
         data = "".join(request.format(n) for n in range(1_000)).encode() + request_bytes(
             "GET", "/x"
         )
-        got = await at.raw(data, within=30)
+        got = await at.raw(data, within=60)
     places = [got.index(f'"s:m{n}"'.encode()) for n in range(1_000)]
     assert places == sorted(places)
     assert got.count(b"HTTP/1.1 200 ") == 1_000

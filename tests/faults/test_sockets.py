@@ -12,6 +12,7 @@ from aiohttp import web
 
 from berlin import errors
 from berlin.providers.http import HttpProvider
+from berlin.transport.socket import SocketAnswer
 from berlin.types import ChatRequest, TextDelta, Timeouts
 from support.playing import running
 from support.recipes import client_of, recipe_of
@@ -230,3 +231,37 @@ async def test_S41_messages_that_arrive_together(last: str) -> None:
     assert "".join(texts) == whole + ("" if last == "no JSON" else "x")
     assert (failure is None) == (last != "no JSON")
     assert len(texts) < 1_000
+
+
+@pytest.mark.parametrize("kind", [b"\x81", b"\x89", b"\x8a"], ids=["text", "ping", "pong"])
+async def test_a_flood_of_empty_messages_leaves_the_loop_its_turns(
+    kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20,000 messages that hold nothing, in one read: other tasks run meanwhile."""
+
+    async def play(socket: web.WebSocketResponse) -> None:
+        assert socket._req is not None
+        assert socket._req.transport is not None
+        socket._req.transport.write((kind + b"\0") * 20_000)
+        await socket.send_str('{"t":"x","end":"stop"}')
+        await socket.receive()
+
+    turns = 0
+    begin = SocketAnswer.begin
+
+    async def watched(self: SocketAnswer) -> None:
+        async def count() -> None:
+            nonlocal turns
+            while not self._is_over:
+                turns += self._has_more()
+                await asyncio.sleep(0)
+
+        counting.append(asyncio.create_task(count()))
+        await begin(self)
+
+    counting: list[asyncio.Task[None]] = []
+    monkeypatch.setattr(SocketAnswer, "begin", watched)
+    async with asked(Service(play).answer) as provider:
+        assert await outcome(provider) == ("x", None)
+    counting[0].cancel()
+    assert turns > 20_000 / 256 / 2

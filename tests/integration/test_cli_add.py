@@ -434,7 +434,7 @@ async def test_nothing_half_made_is_left(tmp_path: Path, at: str) -> None:
             for _ in range(6):
                 terminal.types("\x03")
                 with contextlib.suppress(TimeoutError):
-                    assert await terminal.ends(within=10) == 130
+                    assert await terminal.ends() == 130
                     break
     left = [path.name for path in cli.home.rglob("*") if path.is_file()]
     assert not {"mine.toml", "berlin.toml", "logins.json"} & {*left}

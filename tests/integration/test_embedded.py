@@ -38,7 +38,7 @@ async def test_each_has_a_password_of_its_own() -> None:
     """Nobody else gets in: the password is made up for each start."""
     async with open_embedded() as (first, *_), open_embedded() as (second, *_):
         assert first.url != second.url
-        async with Berlin(first.url, "guest", "guest", timeout=Timeouts(total=5)) as stranger:
+        async with Berlin(first.url, "guest", "guest", timeout=Timeouts(total=30)) as stranger:
             with pytest.raises(errors.AuthenticationError):
                 await stranger.ask("Hello")
         await first.ask("Hello")
@@ -51,7 +51,7 @@ async def test_is_gone_afterwards() -> None:
     async with open_embedded("some-model") as (berlin, model, _):
         assert model == "some-model"
         url = berlin.url
-    async with Berlin(url, "guest", "guest", timeout=Timeouts(total=5)) as late:
+    async with Berlin(url, "guest", "guest", timeout=Timeouts(total=30)) as late:
         with pytest.raises(errors.ConnectError):
             await late.ask("Hello")
 
@@ -62,6 +62,6 @@ async def test_ends_also_when_the_block_fails() -> None:
         async with open_embedded() as (berlin, *_):
             url = berlin.url
             raise ZeroDivisionError
-    async with Berlin(url, "guest", "guest", timeout=Timeouts(total=5)) as late:
+    async with Berlin(url, "guest", "guest", timeout=Timeouts(total=30)) as late:
         with pytest.raises(errors.ConnectError):
             await late.ask("Hello")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -41,9 +41,9 @@ class SlowCounters(MemoryCounters):
         self.asked, self.seen = asyncio.Event(), asyncio.Event()
 
     def settle(  # type: ignore[override]  # it takes time
-        self, reserved: Reservation, costs: Mapping[str, int]
+        self, reserved: Reservation, amounts: Sequence[int | None]
     ) -> asyncio.Future[None]:
-        super().settle(reserved, costs)
+        super().settle(reserved, amounts)
         self.asked.set()
 
         async def wait() -> None:

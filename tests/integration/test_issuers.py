@@ -49,6 +49,7 @@ class Issuer:
         keys: what it publishes.
         asked: how often it was asked for them.
         down: whether it answers 503.
+        keys_at: where its metadata say that they are; `""` says the truth.
     """
 
     def __init__(self) -> None:
@@ -56,9 +57,12 @@ class Issuer:
         self.keys = [public(RSA, "r1"), public(CURVE, "e1", use="sig")]
         self.asked = 0
         self.down = False
+        self.keys_at = ""
 
     async def metadata(self, request: web.Request) -> web.Response:
-        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys?p=a"})
+        return web.json_response(
+            {"issuer": self.url, "jwks_uri": self.keys_at or f"{self.url}/keys?p=a"}
+        )
 
     async def publish(self, request: web.Request) -> web.Response:
         self.asked += 1
@@ -166,6 +170,8 @@ FORGERIES: dict[str, Callable[[Issuer], str]] = {
     "no user": lambda i: i.token(sub=None),
     "a user that is no text": lambda i: i.token(email=7, sub=None),
     "a user with a line break": lambda i: i.token(sub="a\nb"),
+    "an expiry of 400 digits": lambda i: i.token(exp=10**400),
+    "nested too deeply": lambda i: "eyJhbGciOiJSUzI1NiJ9." + "W1tb" * 5_000 + ".xx",
     "garbage": lambda i: "eyJhbGciOiJSUzI1NiJ9.e30.xx",
 }
 
@@ -219,6 +225,14 @@ async def test_an_issuer_with_very_many_keys(tmp_path: Path) -> None:
         issuer.keys = [public(OTHER, "other")] * (MAX_KEYS - 1) + issuer.keys
         assert await status(at, issuer.token()) == 200
         assert await status(at, issuer.token(CURVE, "ES256")) == 401
+
+
+@pytest.mark.parametrize("url", ["https://[x", "https://℀.com/keys", "file:///etc/passwd"])
+async def test_metadata_with_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+    """The answer is the one for an issuer that cannot be reached, not an error of the gateway."""
+    async with guarded(tmp_path) as (issuer, at, _):
+        issuer.keys_at = url
+        assert await status(at, issuer.token()) == 503
 
 
 async def test_an_issuer_that_is_down(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ class ChatService:
         program: str | Path,
         *flags: str,
         environment: Mapping[str, str] | None = None,
-        within: float = 30.0,
+        within: float = 60.0,
     ) -> Finished:
         """Run a Python program beside the service, and return how it ended.
 

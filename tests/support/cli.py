@@ -102,7 +102,7 @@ class Cli:
         return self
 
     async def run(
-        self, *args: str, stdin: str | bytes = b"", within: float = 30.0, **environ: str
+        self, *args: str, stdin: str | bytes = b"", within: float = 60.0, **environ: str
     ) -> Ended:
         """Run a command to its end, in a forked process unless Python's own start matters."""
         if not any(name.startswith(("PYTHON", "LC_")) for name in environ):
@@ -116,7 +116,7 @@ class Cli:
         assert process.returncode is not None
         return Ended(process.returncode, out, err.decode())
 
-    async def shell(self, line: str, within: float = 30.0) -> Ended:
+    async def shell(self, line: str, within: float = 60.0) -> Ended:
         """Run a line of shell in which `$BERLIN` is the command."""
         environ = {**self.environ, "BERLIN": " ".join(BERLIN)}
         process = await asyncio.create_subprocess_exec(

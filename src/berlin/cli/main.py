@@ -15,6 +15,7 @@ from berlin.errors import BerlinError
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 EXIT_NOT_WRITTEN = 6
+EXIT_NO_RESOURCES = 2  # a limit of the system is set too low
 
 # Errors of a full or broken disk. Any other OSError is a bug in Berlin.
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -107,17 +108,31 @@ def _invoke(args: list[str] | None) -> int:
             error.show()
         except OSError:  # a closed or full stderr changes no exit code
             _complain("")
-        return error.exit_code
+        return _code_of(error, error.exit_code)
     except BerlinError as error:
         _complain(f"berlin: {error.message}")
-        return error.exit_code
+        return _code_of(error, error.exit_code)
     except click.Abort:  # a question that was not answered: its line is still open
         if sys.stderr.isatty():
             _complain("")
         return EXIT_INTERRUPTED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except MemoryError:
+        _complain("berlin: there is not enough memory; is it limited (ulimit -v, a container)?")
+        return EXIT_NO_RESOURCES
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        _complain("berlin: no thread can be started; are they limited (ulimit -u, ulimit -v)?")
+        return EXIT_NO_RESOURCES
     return code if isinstance(code, int) else 0
+
+
+def _code_of(error: Exception, code: int) -> int:
+    from berlin.auth.tokens.private_file import is_disk_full  # only needed for errors
+
+    return EXIT_NOT_WRITTEN if is_disk_full(error) else code
 
 
 def _complain(line: str) -> None:

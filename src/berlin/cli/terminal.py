@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sys
@@ -34,6 +35,30 @@ _SIGNS: dict[int, int | None] = {
 def harmless(text: str) -> str:
     """Return text that cannot control a terminal. Pieces can be cut anywhere."""
     return text.translate(_SIGNS)
+
+
+def one_line(text: str) -> str:
+    """Return harmless text without line breaks: a name that a service gave makes no other line."""
+    return harmless(text.replace("\r", "\n").translate(_BREAKS))
+
+
+_BREAKS = {0x0A: 0x240A, 0x09: 0x2409, 0x2028: 0x240A, 0x2029: 0x240A}
+
+
+def json_line(value: object, indent: int | None = None) -> str:
+    """Return a value as JSON that cannot control a terminal, and says the same to a program."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).translate(_ESCAPED)
+
+
+_ESCAPED = {
+    code: f"\\u{code:04x}"
+    for code in (0x7F, 0x2028, 0x2029, *(code for code in _SIGNS if code >= 0x80))
+}
+
+
+def print_exactly(text: str) -> None:
+    """Write text to stdout: as it is in a pipe or file, harmless on a terminal."""
+    click.echo(harmless(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def say(line: str) -> None:
@@ -252,7 +277,7 @@ def align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield each row as a line, in columns that are as wide as their longest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield harmless("  ".join(map(str.ljust, row, widths)).rstrip())
+        yield "  ".join(map(str.ljust, map(one_line, row), widths)).rstrip()
 
 
 def is_interactive() -> bool:

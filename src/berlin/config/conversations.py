@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from berlin.config.paths import data_path
-from berlin.config.references import resolve_value
+from berlin.config.references import resolve_value, unknown_store
 from berlin.config.schema import ConversationsConfig
-from berlin.errors import ConfigurationError
 from berlin.routing.conversations import Heads, MemoryHeads
 from berlin.types import Secret
 
@@ -42,6 +41,4 @@ def _open(name: str, config: ConversationsConfig) -> Heads:
         from berlin.routing.conversations.redis import RedisHeads  # an extra
 
         return RedisHeads(Secret(name), config.expire_s)
-    raise ConfigurationError(
-        f"conversations.store is {name[:12]!r}; expected memory, file, file:/PATH, or redis://…"
-    )
+    raise unknown_store("conversations.store", name, "memory, file, file:/PATH, or redis://…")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from urllib.parse import urlsplit
 
 from berlin.auth.credentials import CLIENT_NAMES, USER_NAMES, Credentials
 from berlin.auth.secret_sources import SecretSource
 from berlin.auth.tokens.login_store import LoginStore, StoredLogin
 from berlin.config.paths import data_path
 from berlin.errors import ConfigurationError
-from berlin.types import is_loopback
+from berlin.types import is_loopback, split_url
 
 
 def login_store() -> LoginStore:
@@ -35,7 +34,9 @@ class StoredCredentials:
 
     def allows_http(self, url: str) -> bool:
         """Return whether the login allowed plain http; looked up only when needed."""
-        if not url.startswith("http://") or is_loopback(urlsplit(url).hostname or ""):
+        if not url.startswith("http://"):
+            return False
+        if is_loopback(split_url(url, "url", ("http",)).hostname or ""):
             return False
         return self._login is not None and self._login[0].url == url and self._login[0].allow_http
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from berlin.auth.secret_sources import (
@@ -59,3 +60,13 @@ def resolve_value(
             f"{key} comes from the environment variable {value.env}, which is not set"
         )
     return environ[value.env]
+
+
+def unknown_store(key: str, name: str, expected: str) -> ConfigurationError:
+    """Return the error about a store that does not exist.
+
+    It shows a word or a scheme only: the rest may be a password, or another secret in its place.
+    """
+    word = re.match(r"[a-z]{1,12}(?=:|$)", name)
+    given = repr(word[0]) if word else "something else"
+    return ConfigurationError(f"{key} is {given}; expected {expected}")

@@ -10,7 +10,7 @@ from berlin.auth.tokens.redis_store import RedisStore
 from berlin.auth.tokens.shared import SharedTokens
 from berlin.auth.tokens.store import Sealer, TokenStore
 from berlin.config.paths import data_path
-from berlin.config.references import resolve_value
+from berlin.config.references import resolve_value, unknown_store
 from berlin.config.schema import TokensConfig
 from berlin.errors import ConfigurationError
 from berlin.types import Secret
@@ -54,5 +54,4 @@ def _open(name: str, key: Secret | None, folder: Path) -> TokenStore:
                 "for all replicas"
             )
         return RedisStore(Secret(name), sealer)
-    # Not all of it: the URL of another database may hold a password.
-    raise ConfigurationError(f"tokens.store is {name[:12]!r}; expected memory, file, or redis://…")
+    raise unknown_store("tokens.store", name, "memory, file, or redis://…")

@@ -65,7 +65,7 @@ class EventDecoder(ABC):
         self.failure: BerlinError | None = None
         self.done = False
         self._framer = framer
-        self._decode_one = decoder.decode
+        self._decode_one = self._decode_fast = decoder.decode
         self._decode_lines = decoder.decode_lines
         self._ends = ends
         self._around = AroundText(document_end)
@@ -187,17 +187,25 @@ class EventDecoder(ABC):
         events: list[StreamEvent] = []
         decoded: list[Any] | None
         try:
-            decoded = list(map(self._decode_one, documents))
+            decoded = list(map(self._decode_fast, documents))
         except DECODE_ERRORS:
             decoded = None
         if decoded is not None:
-            self._take_block(decoded, events)
+            self._take_fast(documents, decoded, events)
         else:
             # Something is odd (or there is a blank line): one by one, so that whatever
             # comes before a bad document is delivered, wherever the reads were cut. Not within an
             # `except`: the first error, which holds the documents, would be the next one's context.
             self._decode_one_by_one(documents, events)
+        if events:
+            self._answered = True
         return events
+
+    def _take_fast(
+        self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
+    ) -> None:
+        """Take the documents of a read, all of which could be decoded."""
+        self._take_block(decoded, events)
 
     def _decode_one_by_one(self, documents: list[bytes], events: list[StreamEvent]) -> None:
         for document in documents:
@@ -230,8 +238,6 @@ class EventDecoder(ABC):
             self._take_all(documents, events)
         except DECODE_ERRORS as error:
             self.failure = ProtocolError(f"a line is not as described: {error}")
-        if events:
-            self._answered = True
 
 
 _PINGS = frozenset({b"ping", b"pong", b"heartbeat", b"keepalive", b"keep-alive"})
@@ -243,7 +249,8 @@ class DialectDecoder(EventDecoder):
     Text-only documents, nearly all of a stream, are decoded into a struct of the few
     members that matter. All others are examined as objects, so that no member is lost and a wrongly
     typed one does not cost the text. The number of keys shows whether a document has the same
-    members as one examined before.
+    members as one examined before. `_take_fast` of a subclass leaves documents that are not just
+    text to `_look_at`.
 
     Args:
         framer: cuts the bytes into documents.
@@ -265,29 +272,8 @@ class DialectDecoder(EventDecoder):
         return self.done or word in _PINGS
 
     @abstractmethod
-    def _take_fast(
-        self, documents: list[bytes], decoded: list[Any], events: list[StreamEvent]
-    ) -> None:
-        """Take documents that were decoded fast; `_look_at` those that are not just text."""
-
-    @abstractmethod
     def _take_object(self, document: dict[str, Any], events: list[StreamEvent]) -> bool:
         """Add an object's events; return whether the answer continues."""
-
-    def _decode(self, documents: list[bytes]) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
-        decoded: list[Any] | None
-        try:
-            decoded = list(map(self._decode_fast, documents))
-        except DECODE_ERRORS:
-            decoded = None
-        if decoded is None:
-            self._decode_one_by_one(documents, events)
-        else:
-            self._take_fast(documents, decoded, events)
-        if events:
-            self._answered = True
-        return events
 
     def _end_with(self, word: str) -> bool:
         """Take a finish reason; return whether the answer is whole."""

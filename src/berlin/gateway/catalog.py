@@ -133,6 +133,9 @@ class Catalog:
         routes: the models that are composed of several, and the state of their parts.
         limited: providers whose table has limits, with these limits; see `activate`.
 
+    Attributes:
+        default: the provider used when a client names none.
+
     Raises:
         ConfigurationError: if an alias resolves to nothing.
     """
@@ -147,20 +150,15 @@ class Catalog:
         self.routes = routes
         self._limited = limited
         self.services = {service.name: service for service in services}
-        self._default = next(iter(self.services.values()))
+        self.default = next(iter(self.services.values()))
         help_text = "GET /v1/models lists all"
-        self._names = Names(self.services, self._default.name, dict(aliases or {}), help_text)
+        self._names = Names(self.services, self.default.name, dict(aliases or {}), help_text)
         self._names.check_aliases()
 
     def activate(self) -> None:
         """Apply the limits of this configuration to providers that it shares with the last one."""
         for name, service in self.services.items():
             service.provider = self._limited.get(name, service.bare)
-
-    @property
-    def default(self) -> Service:
-        """The provider used when a client names none."""
-        return self._default
 
     def resolve(self, model: str) -> Target:
         """Resolve a model name from a client, by the rules of `Names`.

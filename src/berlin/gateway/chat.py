@@ -246,6 +246,7 @@ class Gateway:
                         visit,
                         slot,
                         held=service.holds,
+                        before_error=None if spending is None else spending.end,
                     )
                 body = await self.streams.whole(bursts, visit, head.encode_response)
             if before_end is not None:

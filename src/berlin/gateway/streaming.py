@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from berlin.errors import BerlinError, UnavailableError
 from berlin.gateway import web
 from berlin.gateway.access.admission import Slot
-from berlin.gateway.answering import Head
+from berlin.gateway.answering import BeforeEnd, Head
 from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import broken_off
@@ -82,6 +82,7 @@ class OpenStreams:
         slot: Slot,
         *,
         held: bool = False,
+        before_error: BeforeEnd | None = None,
     ) -> web.StreamResponse:
         """Write an answer as it arrives: one read from the service becomes one write.
 
@@ -97,6 +98,7 @@ class OpenStreams:
             slot: left before the client hears of the end.
             held: whether the first event may take long, so that keep-alives are sent meanwhile.
                 After one, an error can no longer be an error status.
+            before_error: awaited before the client hears that the answer broke off.
 
         Raises:
             BerlinError: if it fails before the first event.
@@ -113,6 +115,8 @@ class OpenStreams:
                 if not response.begun:
                     raise
                 visit.error = error.with_traceback(None)  # see `App._refuse`
+                if before_error is not None:
+                    await before_error()
                 response.put(head.encoder().encode_error(broken_off(error, visit)))
             slot.leave()
             await response.end()

@@ -8,24 +8,16 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_request import BaseRequest
+from aiohttp.web_protocol import RequestHandler as RequestHandler
+from aiohttp.web_request import BaseRequest as BaseRequest
 from aiohttp.web_request import Request as _Request
-from aiohttp.web_response import Response, StreamResponse, json_response
-from aiohttp.web_server import Server
+from aiohttp.web_response import Response as Response
+from aiohttp.web_response import StreamResponse as StreamResponse
+from aiohttp.web_response import json_response as json_response
+from aiohttp.web_server import Server as Server
 
 if TYPE_CHECKING:
     from berlin.gateway.observe.visit import Visit
-
-__all__ = (
-    "BaseRequest",
-    "Request",
-    "RequestHandler",
-    "Response",
-    "Server",
-    "StreamResponse",
-    "json_response",
-)
 
 
 class Request(_Request):

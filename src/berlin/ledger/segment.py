@@ -12,9 +12,9 @@ from pathlib import Path
 
 from berlin.ledger.entry import Entry, decode_line
 
-# File systems that change bytes where they are. Others write each change to another place, so a
-# full disk would take room away that a file had; in mapped memory that ends the process.
-_IN_PLACE = frozenset({"ext4", "xfs", "tmpfs"})
+# File systems that always change bytes where they are. Others can need room for a change (XFS: of
+# a file that `cp` has cloned); where a disk has none, mapped memory would end the process.
+_IN_PLACE = frozenset({"ext4", "tmpfs"})
 
 
 class Segment:

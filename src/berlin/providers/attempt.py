@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -30,23 +30,6 @@ MAX_ERROR_BODY_BYTES = 64 * 1024
 
 Opening: TypeAlias = tuple[HttpRequest, Exchange | None]
 """The first request of an exchange, and the remaining exchange."""
-
-
-class Body(Protocol):
-    """The bytes of an answer."""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is known that nothing more comes."""
-        ...
-
-    def read(self) -> Awaitable[bytes]:
-        """Return the next bytes; `b""` is the end."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection, or return it to the pool."""
-        ...
 
 
 class PolledBody:
@@ -72,6 +55,10 @@ class PolledBody:
 
     def close(self) -> None:
         """Do nothing: each response was closed when it was read."""
+
+
+Body: TypeAlias = Answer | PolledBody
+"""The bytes of an answer."""
 
 
 def advance(exchange: Exchange, answer: HttpResponse | None = None) -> Opening:

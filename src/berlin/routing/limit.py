@@ -14,6 +14,7 @@ from berlin.routing.base.limits import Limits
 from berlin.routing.base.meter import Meter
 from berlin.routing.base.wrapper import Wrapper
 from berlin.types import ChatRequest
+from berlin.types.usage import usage_with
 
 
 class Limit(Wrapper):
@@ -49,12 +50,13 @@ class Limit(Wrapper):
         waited = limits.clock() - began_at
         if waited > 0:
             request = within(request, self.timeouts, total - waited)
-        meter = Meter(TokenCount(request).input_tokens) if limits.counts_tokens else None
+        meter = Meter() if limits.counts_tokens else None
+        input_tokens = 0 if meter is None else TokenCount(request).input_tokens
 
         def end(how: BaseException | None) -> asyncio.Future[None] | None:
             tokens = None
             if meter is not None and how is not LEFT:
-                usage = meter.usage
+                usage = usage_with(meter.reported, input_tokens, meter.chars)
                 tokens = usage.input_tokens + usage.output_tokens
                 if how is None:
                     limits.learn(request.model, usage.output_tokens)

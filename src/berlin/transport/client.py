@@ -116,6 +116,7 @@ class Transport:
                 proxy=self._http_proxy(),
                 timeout=LIMITS,
                 max_msg_size=MAX_DOCUMENT_BYTES,
+                autoping=False,  # it answers all that arrived together in one turn of the loop
             )
         except aiohttp.WSServerHandshakeError as error:
             if error.status != 101:

@@ -18,6 +18,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection as Leased
 from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.http_writer import _serialize_headers
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
@@ -28,6 +29,9 @@ from berlin.types import HttpRequest, Secret
 
 # A longer body is written in parts, so that the loop is not blocked, and its answer may come first.
 PART_BYTES = 64 * 1024
+
+# Interim responses (1xx) before the answer. Reading them is work that no limit of time bounds.
+MAX_INTERIM = 100
 
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _SWITCHING_PROTOCOLS = 101
@@ -87,15 +91,21 @@ async def send(
         is_forwarded = proxy is not None and url.scheme == "http"
         writing = _write(protocol, url, request, headers, authorization, is_forwarded)
         authorization = None
-        while True:
-            answer, content = await protocol.read()
-            if not 100 <= answer.code < 200 or answer.code == _SWITCHING_PROTOCOLS:
-                return Exchange(answer, content, leased, protocol, writing)
+        return Exchange(*await _answer(protocol), leased, protocol, writing)
     except BaseException:
         if writing is not None:
             writing.cancel()
         leased.close()
         raise
+
+
+async def _answer(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+    """Return the head and the body of the answer, after the interim responses (1xx)."""
+    for _ in range(MAX_INTERIM):
+        head, body = await protocol.read()
+        if not 100 <= head.code < 200 or head.code == _SWITCHING_PROTOCOLS:
+            return head, body
+    raise BadHttpMessage(f"more than {MAX_INTERIM} interim responses")
 
 
 def _write(

@@ -61,6 +61,7 @@ class SocketAnswer(Answer):
         self._endpoint = endpoint
         self._failure: BerlinError | None = None
         self._is_over = False
+        self._in_a_row = 0
 
     async def begin(self) -> None:
         """Send the first frames of the dialog. Raises BerlinError."""
@@ -76,6 +77,8 @@ class SocketAnswer(Answer):
             raise self._failure
         parts: list[bytes] = []
         while not self._is_over and (not parts or (len(parts) < _AT_MOST and self._has_more())):
+            if self._is_turn_due():
+                await asyncio.sleep(0)
             try:
                 lines = await self._receive()
             except BerlinError as error:
@@ -90,11 +93,22 @@ class SocketAnswer(Answer):
     def _has_more(self) -> bool:
         return bool(self._socket._reader._buffer)
 
+    def _is_turn_due(self) -> bool:
+        """Return whether other tasks should run: receiving what came together never waits."""
+        self._in_a_row = (self._in_a_row + 1) % _AT_MOST if self._has_more() else 1
+        return self._in_a_row == 0
+
     async def _receive(self) -> bytes:
         message = await self._socket.receive()
         match message.type:
             case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
                 return await self._take(message.data)
+            case aiohttp.WSMsgType.PING:
+                with contextlib.suppress(*LIBRARY_ERRORS):  # the next message shows the loss
+                    await self._socket.pong(message.data)
+                return b""
+            case aiohttp.WSMsgType.PONG:
+                return b""
             case aiohttp.WSMsgType.CLOSE:
                 self._is_over = True
                 failure = self._dialog.closed(int(message.data or 1005), message.extra or "")
@@ -149,6 +163,6 @@ class SocketAnswer(Answer):
 
 
 _AT_MOST = 256
-"""Messages in one read, so that other tasks get their turn."""
+"""Messages in one read, or between two turns of the loop."""
 
 _ENDING: set[asyncio.Future[None]] = set()  # a loop holds only weak references to its tasks

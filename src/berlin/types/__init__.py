@@ -1,7 +1,13 @@
 """Frozen values: messages, requests, events. No I/O, no policy."""
 
 from berlin.types.accumulate import Accumulator, AnswerLimit, ChatResponse, accumulate
-from berlin.types.endpoint import Endpoint, is_loopback, is_metadata_service, mask_url
+from berlin.types.endpoint import (
+    Endpoint,
+    is_loopback,
+    is_metadata_service,
+    mask_url,
+    split_url,
+)
 from berlin.types.events import (
     ExtraDelta,
     Finished,
@@ -86,5 +92,6 @@ __all__ = [
     "merge_extra",
     "nearest",
     "parse_messages",
+    "split_url",
     "suggest",
 ]

@@ -63,7 +63,7 @@ class Endpoint(msgspec.Struct, frozen=True):
             ConfigurationError: if the URL, the proxy or a header cannot be used, or credentials
                 would be sent unencrypted.
         """
-        parts = _split(url, "url", ("http", "https"))
+        parts = split_url(url, "url", ("http", "https"))
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError("url must not contain an account or password; give them apart")
         if parts.query or parts.fragment:
@@ -76,7 +76,7 @@ class Endpoint(msgspec.Struct, frozen=True):
             )
         revealed = proxy.reveal() if isinstance(proxy, Secret) else proxy
         if revealed is not None:
-            _split(revealed, "proxy", PROXY_SCHEMES)
+            split_url(revealed, "proxy", PROXY_SCHEMES)
         secret = Secret(revealed) if revealed is not None else None
         here = f"{parts.scheme}://{parts.netloc}"
         own = {"Origin": here, "Referer": f"{here}/"} if origin else {}
@@ -103,7 +103,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         else:
             url = found if _SCHEME.match(found) else f"{self.url}/{found}"
         try:
-            parts = _split(url.partition("#")[0], "a URL in the answer", ("http", "https"))
+            parts = split_url(url.partition("#")[0], "a URL in the answer", ("http", "https"))
         except ConfigurationError as error:
             raise ProtocolError(error.message) from None
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
@@ -182,7 +182,15 @@ def mask_url(url: str) -> str:
     return f"{scheme}://***@{tail}" if separator else f"***@{tail}"
 
 
-def _split(url: object, name: str, schemes: tuple[str, ...]) -> SplitResult:
+def split_url(url: object, name: str, schemes: tuple[str, ...]) -> SplitResult:
+    """Return the parts of a URL that every parser understands in the same way.
+
+    Args:
+        name: what it is, for the error.
+
+    Raises:
+        ConfigurationError: if it is another scheme, has no host, or is no such URL.
+    """
     if not isinstance(url, str):
         raise ConfigurationError(f"{name} must be text, not {type(url).__name__}")
     shown = mask_url(url)[:200]

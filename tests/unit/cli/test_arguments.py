@@ -42,7 +42,7 @@ def test_a_pipe_as_an_attachment(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/null"])
 def test_a_device_as_an_attachment(name: str) -> None:
     """A device may have no end: it is refused before it is read."""
-    with pytest.raises(click.UsageError, match=f"-a {name}: a device cannot be attached"):
+    with pytest.raises(click.UsageError, match=f"-a {name}: a device cannot be read"):
         attach((name,))
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 import pytest
 from rich.console import Console
 
-from berlin.cli.terminal import MarkdownWriter, PlainWriter, harmless, split_blocks
+from berlin.cli.terminal import (
+    MarkdownWriter,
+    PlainWriter,
+    align,
+    harmless,
+    json_line,
+    one_line,
+    split_blocks,
+)
 
 
 def shown(pieces: list[str], *, terminal: bool = False) -> str:
@@ -146,3 +155,20 @@ def test_plain_writer_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
             writer.write(piece)
         writer.close()
         assert capsys.readouterr().out == expected
+
+
+def test_a_name_is_one_line() -> None:
+    """A model named by a service can neither control the terminal nor look like another line."""
+    odd = "a\nberlin: all is well\r\tb\x1b]0;x\x07\u2028c"
+    expected = "a␊berlin: all is well␊␉b␛]0;x␇␊c"
+    assert one_line(odd) == expected
+    assert list(align([(odd, "x")])) == [f"{expected}  x"]
+
+
+def test_json_on_a_terminal() -> None:
+    """Each line is harmless there, and says the same to a program."""
+    value = {"text": "a\x1b[31m\x9b31m\x7f\u202eb\u2028", "other": "é ж 🐻"}
+    line = json_line(value)
+    assert json.loads(line) == value
+    assert harmless(line) == line
+    assert "é ж 🐻" in line

@@ -103,4 +103,5 @@ async def test_top_without_metrics_says_what_to_install() -> None:
     """A gateway without metrics, and an address that is none, are clear errors."""
     async with open_server(Gateway.of(ScriptedProvider([])), Accounts(), grace_s=0) as url:
         assert "berlin-llm[gateway]" in (await _run("--url", url, "--once"))[1]
-    assert "not the http(s) URL" in (await _run("--url", "file:///etc/passwd", "--once"))[1]
+    for url in ("file:///etc/passwd", "https://[x", "http://℀.com"):
+        assert "the URL of the gateway" in (await _run("--url", url, "--once"))[1]

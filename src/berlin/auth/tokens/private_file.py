@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -58,13 +59,41 @@ def overwrite_private(path: Path, data: bytes) -> None:
         raise
 
 
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error, or what it was raised from, says that the disk has no room."""
+    while error is not None:
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        if code & 0xFF == _SQLITE_FULL or getattr(error, "errno", None) in _NO_ROOM:
+            return True
+        error = error.__cause__
+    return False
+
+
+_SQLITE_FULL = 13
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
 def make_private_folder(folder: Path) -> None:
-    """Create a folder with mode 0700, and its missing parents. Raises OSError."""
+    """Create a folder with mode 0700, and its missing parents.
+
+    One that exists keeps its mode, because it may be anybody's (`/`, `/var/lib`), unless every user
+    can write to it.
+
+    Raises:
+        PermissionError: if it is a folder for everybody, such as `/tmp`.
+        OSError: if it cannot be created.
+    """
     # Not `parents=True`: that creates the parents with the umask, and anybody who can write there
     # could replace this folder.
     for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH:
+        if mode & stat.S_ISVTX:
+            raise PermissionError(
+                f"every user of this machine can write to {folder}; use a folder in it, such as "
+                f"{folder / 'berlin'}"
+            )
         folder.chmod(0o700)
 
 

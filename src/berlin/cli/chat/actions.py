@@ -13,6 +13,7 @@ import click
 
 from berlin.cli.chat.history import Conversation, History
 from berlin.cli.chat.slash import TypedCommand, help_text
+from berlin.cli.input_file import read_input, why
 from berlin.cli.terminal import say, tell
 from berlin.config import data_path
 from berlin.errors import BerlinError, InvalidRequestError
@@ -128,7 +129,6 @@ class Actions:
 
 def _read_messages(path: Path) -> tuple[Message, ...]:
     try:
-        return parse_messages(json.loads(path.read_text("utf-8-sig")))
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise InvalidRequestError(f"{path} cannot be read as messages: {said}") from error
+        return parse_messages(json.loads(read_input(path).decode("utf-8-sig")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{path} cannot be read as messages: {why(error)}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from berlin.cli.chat.spinner import spinner
-from berlin.cli.terminal import Writer, open_writer
+from berlin.cli.terminal import Writer, json_line, open_writer
 from berlin.errors import RewrittenError
 from berlin.providers.facade import ChatProvider
 from berlin.types import (
@@ -106,7 +105,7 @@ class JsonScreen:
 
     def show(self, event: StreamEvent) -> None:
         """Write an event immediately."""
-        sys.stdout.write(json.dumps(event_as_json(event), ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(event_as_json(event)) + "\n")
         sys.stdout.flush()
 
     def close(self) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
-import stat
 import sys
 from pathlib import Path
 
 import click
 
 from berlin.cli.chat.standard_input import as_text, read_whole
+from berlin.cli.input_file import read_input, why
 from berlin.cli.options import as_typed
 from berlin.types.messages import FilePart, ImagePart, Part, TextPart
 
@@ -62,27 +61,10 @@ def _read(name: str) -> bytes:
             raise click.UsageError("-a -: standard input is closed")
         return read_whole(sys.stdin.buffer, "standard input")
     try:
-        with open(name, "rb", opener=_open_file) as file:
-            data = read_whole(file, name)
-            if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
-                raise click.UsageError(f"-a {name}: no program writes to this pipe")
-            return data
+        return read_input(name)
     except OSError as error:
         hint = "; a URL must begin with https://" if "://" in name else ""
-        raise click.UsageError(f"-a {name}: {error.strerror or error}{hint}") from error
-
-
-def _open_file(name: str, flags: int) -> int:
-    """Open a file or a pipe such as `<(git diff)`; not a device, which may have no end."""
-    # Non-blocking: opening a named pipe would wait for a writer.
-    descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        os.close(descriptor)
-        raise OSError("a device cannot be attached; `-a -` reads standard input")
-    if hasattr(os, "set_blocking"):
-        os.set_blocking(descriptor, True)
-    return descriptor
+        raise click.UsageError(f"-a {name}: {why(error)}{hint}") from error
 
 
 def _image_type(data: bytes) -> str | None:

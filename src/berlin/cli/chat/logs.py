@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from berlin.cli.chat.actions import history
 from berlin.cli.chat.history import Conversation, Entry
-from berlin.cli.terminal import harmless, is_interactive, say
+from berlin.cli.terminal import harmless, is_interactive, json_line, one_line, say
 
 
 @click.command()
@@ -52,7 +51,7 @@ def _list(found: list[Conversation], *, as_json: bool) -> None:
         say("No conversation found.")
     for c in found:
         line = f"{c.id}  {_when(c.updated)}  {c.messages // 2:>3}  {c.model}  {c.title}"
-        click.echo(harmless(line))
+        click.echo(one_line(line))
 
 
 def _show(conversation: Conversation, entries: list[Entry], *, as_json: bool) -> None:
@@ -68,7 +67,7 @@ def _show(conversation: Conversation, entries: list[Entry], *, as_json: bool) ->
 
 
 def _write(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(json_line(value))
 
 
 def _when(at: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import click
 import msgspec
 
+from berlin.cli.input_file import read_input, why
 from berlin.types import ResponseFormat
 
 _Type: TypeAlias = Literal["array", "boolean", "integer", "null", "number", "object", "string"]
@@ -46,10 +47,10 @@ class _Schema(msgspec.Struct, frozen=True, rename="camel"):
 def read_schema(path: Path) -> ResponseFormat:
     """Return the form of the answer that a file describes. Raises click.UsageError."""
     try:
-        schema = json.loads(path.read_text("utf-8-sig"))
+        schema = json.loads(read_input(path).decode("utf-8-sig"))
         msgspec.convert(schema, _Schema)
     except OSError as error:
-        raise click.UsageError(f"--schema {path}: {error.strerror or error}") from error
+        raise click.UsageError(f"--schema {path}: {why(error)}") from error
     except msgspec.ValidationError as error:
         raise click.UsageError(f"--schema {path} is not a JSON Schema: {error}") from error
     except RecursionError as error:

@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import click
 
+from berlin.cli.input_file import MAX_BYTES
 from berlin.cli.terminal import tell
 
-MAX_BYTES = 20 * 1024 * 1024
 NOTICE_S = 2.0
 WAIT_S = 10.0
 """The limit for an open pipe beside a prompt to stay silent: a parent may have left it open."""

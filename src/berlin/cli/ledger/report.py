@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
 
 import click
 
+from berlin.cli.terminal import json_line, one_line
 from berlin.ledger.figures import (
     SUMS,
     Figures,
@@ -39,7 +39,7 @@ def as_csv(groups: list[Figures], by: Grouping) -> str:
 
 def as_json(groups: list[Figures], query: Query, currency: str) -> str:
     """Return the figures as a JSON object."""
-    return json.dumps(usage_resource(groups, query, currency), indent=2, ensure_ascii=False)
+    return json_line(usage_resource(groups, query, currency), indent=2)
 
 
 def show(groups: list[Figures], by: Grouping, currency: str) -> None:
@@ -62,7 +62,7 @@ def table_of(groups: list[Figures], by: Grouping, currency: str, width: int) -> 
     """
     cost = f"cost {currency}".rstrip()
     rows: list[tuple[str, ...]] = [(by, "requests", "failed", "in", "out", "cached", cost)]
-    rows += [(group.group or "(none)", *_cells(group)) for group in groups]
+    rows += [(one_line(group.group) or "(none)", *_cells(group)) for group in groups]
     if len(groups) > 1:
         rows.append(("all", *_cells(total_of(groups))))
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]

@@ -11,6 +11,7 @@ import msgspec
 
 from berlin.cli.lazy import Group
 from berlin.cli.options import config_option
+from berlin.cli.terminal import print_exactly
 from berlin.ledger.figures import GROUPINGS, Figures, Grouping, Query
 from berlin.ledger.period import parse_time
 from berlin.routing.counters.calendar import zone_of
@@ -84,7 +85,7 @@ def usage(
     groups = [_named(group, by, names) for group in read_sums(settings, os.environ, query)]
     match form:
         case "csv":
-            click.echo(report.as_csv(groups, by), nl=False)
+            print_exactly(report.as_csv(groups, by))
         case "json":
             click.echo(report.as_json(groups, query, settings.currency))
         case _:

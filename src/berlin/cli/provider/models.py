@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from berlin.cli.options import complete_provider, config_option, load_for_commands
-from berlin.cli.terminal import harmless, tell
+from berlin.cli.terminal import one_line, tell
 from berlin.config import GUIDE, Config, default_provider, offer_of
 from berlin.errors import BerlinError
 from berlin.opening import open_provider
@@ -46,7 +46,7 @@ async def _list(names: list[str], config: Config, *, offline: bool) -> BerlinErr
     for name, (listed, default, error) in zip(names, found, strict=True):
         for model in listed:
             mark = "  *" if model == default else ""
-            click.echo(harmless(f"{name}:{model}{mark}"))
+            click.echo(one_line(f"{name}:{model}{mark}"))
         if error is not None:
             failed = error
             if len(names) > 1:
@@ -85,7 +85,7 @@ async def _list_routed(names: list[str], config: Config, *, offline: bool) -> No
         for entry in entries[name]:
             why = wrong.get(find_route(entry, config).provider)
             made_of.append(f"{entry.model} ({why})" if why else entry.model)
-        click.echo(harmless(f"{name}  {config.models[name].kind}: {', '.join(made_of)}"))
+        click.echo(one_line(f"{name}  {config.models[name].kind}: {', '.join(made_of)}"))
 
 
 async def _check(name: str, config: Config) -> str:

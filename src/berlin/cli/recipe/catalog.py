@@ -7,7 +7,7 @@ import json
 import click
 
 from berlin.cli.recipe.file import RecipeFile
-from berlin.cli.terminal import align
+from berlin.cli.terminal import align, json_line, print_exactly
 from berlin.recipes.recipe import Recipe, load_recipe, recipe_names
 from berlin.workbench.schema import recipe_schema
 
@@ -25,7 +25,7 @@ def list_recipes(as_json: bool) -> None:
     if as_json:
         for recipe in recipes:
             row = {"name": recipe.name, "description": recipe.description, "needs": recipe.needs}
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json_line(row))
         return
     for line in align([(recipe.name, _login(recipe), recipe.description) for recipe in recipes]):
         click.echo(line)
@@ -35,7 +35,7 @@ def list_recipes(as_json: bool) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print the recipe NAME, to read it or to start your own."""
-    click.echo(RecipeFile.open(name).text, nl=False)
+    print_exactly(RecipeFile.open(name).text)
 
 
 def _login(recipe: Recipe) -> str:

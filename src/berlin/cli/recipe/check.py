@@ -31,4 +31,4 @@ def check(file: str, prompt: str) -> None:
     if mistakes:
         text = "; ".join(f"{opened.where(hint.place)}: {hint.why}" for hint in mistakes)
         raise ConfigurationError(text)
-    click.echo(f"\n{opened.source}: no mistakes found; next: berlin recipe try {file}")
+    click.echo(harmless(f"\n{opened.source}: no mistakes found; next: berlin recipe try {file}"))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from berlin.cli.input_file import read_input, why
 from berlin.cli.paste import ask_for_paste
 from berlin.cli.recipe.trial import try_draft
 from berlin.cli.terminal import harmless, is_interactive, tell
@@ -21,6 +22,9 @@ from berlin.workbench.draft.sources.curl import parse_curl
 from berlin.workbench.draft.sources.har import is_without_secrets, read_har
 from berlin.workbench.draft.sources.sent import send, send_chat
 from berlin.workbench.draft.writer import Draft, write_draft
+
+# Long sessions make large files.
+MAX_FILE_BYTES = 512 * 1024 * 1024
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -115,7 +119,7 @@ def new(file: Path, prompt: str | None, name: str | None, force: bool, **given: 
 
 
 def _from_har(path: Path, prompt: str | None, sends: bool | None) -> tuple[list[Exchange], int]:
-    exchanges = read_har(path.read_bytes())
+    exchanges = read_har(_read(path))
     at = find_chat(exchanges, prompt)
     chat = exchanges[at].request
     kind = "a WebSocket to" if exchanges[at].socket is not None else chat.method
@@ -185,9 +189,9 @@ def _may_send(sends: bool | None, question: str) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_input(path, MAX_FILE_BYTES)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+        raise ConfigurationError(f"{path} cannot be read: {why(error)}") from error
 
 
 def _report(file: Path, draft: Draft) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import click
 
+from berlin.cli.input_file import read_input, why
 from berlin.cli.terminal import open_writer, say
 from berlin.errors import ConfigurationError, ProtocolError
 from berlin.wire.transcript import Transcript, decode_transcript
 from berlin.workbench.replay import difference
 from berlin.workbench.replay import replay as play
+
+MAX_RECORD_BYTES = 256 * 1024 * 1024
 
 
 @click.command()
@@ -24,9 +27,9 @@ def replay(record: Path) -> None:
     the network. It is replayed twice: whole, and byte by byte.
     """
     try:
-        transcript = decode_transcript(record.read_bytes(), str(record))
+        transcript = decode_transcript(read_input(record, MAX_RECORD_BYTES), str(record))
     except OSError as error:
-        raise ConfigurationError(f"{record} cannot be read: {error}") from error
+        raise ConfigurationError(f"{record} cannot be read: {why(error)}") from error
     writer = open_writer()
     try:
         writer.write(asyncio.run(_play(transcript)))

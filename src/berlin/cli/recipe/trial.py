@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from berlin.auth.credentials import Credentials
+from berlin.auth.tokens.private_file import is_disk_full
 from berlin.cli.options import JoinedOptions, config_option, login_options, option_option, together
 from berlin.cli.person import TerminalPerson
 from berlin.cli.recipe.file import RecipeFile
@@ -91,7 +92,7 @@ def record(
     named = opened.text if opened.path is not None else opened.recipe.name
     transcript = record_trial(trial, request, prompt, named, who.credentials.who)
     _write_private(out, encode_transcript(transcript), force=force)
-    click.echo(f"\nWritten to {out}. Read it before you share it.")
+    click.echo(harmless(f"\nWritten to {out}. Read it before you share it."))
     _play_again(transcript, out)
 
 
@@ -155,6 +156,8 @@ def _write_private(out: Path, data: bytes, *, force: bool) -> None:
                 os.fchmod(descriptor, 0o600)  # it may have existed before
             file.write(data)
     except OSError as error:
+        if is_disk_full(error):  # no part of it stays
+            out.unlink(missing_ok=True)
         raise click.UsageError(f"{out} cannot be written: {error}") from error
 
 

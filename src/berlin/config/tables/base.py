@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NoReturn, Self, TypeAlias
 
 import msgspec
 
@@ -53,6 +53,12 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shown = ", ".join(f"{name}={value}" for name, value in self.__rich_repr__())
         return f"{type(self).__name__}({shown})"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a configuration holds secrets and is never pickled; load it again")
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Return names and values that are safe to show."""
         values = [(name, getattr(self, name)) for name in self.__struct_fields__]
@@ -64,7 +70,7 @@ def _shown(name: str, value: object) -> str:
         case str() if name in _SECRET_KEYS or names_secret(name):
             return "***"
         case str():
-            return repr(mask_url(value) if "://" in value else value)
+            return repr(mask_url(value) if ":" in value else value)
         case dict():
             members = (f"{key!r}: {_shown(str(key), each)}" for key, each in value.items())
             return "{" + ", ".join(members) + "}"

@@ -8,7 +8,7 @@ from typing import Self
 
 from berlin.errors import OverloadedError
 from berlin.gateway.workers.slots import SharedSlots
-from berlin.routing.base.queue import Queue, Waiter
+from berlin.routing.base.queue import Queue
 
 SHARE = 3
 POLL_S = 0.02
@@ -31,6 +31,9 @@ class Admission:
         waiting: the most queued requests; 0 for no queue.
         wait_s: the longest wait in seconds.
         slots: the slots that all workers share; `None` where there is one process.
+
+    Attributes:
+        inside: the number of admitted requests.
     """
 
     def __init__(
@@ -42,19 +45,14 @@ class Admission:
         self._wait_s = wait_s
         self._held: dict[Hashable, int] = {}
         self._shared = False
-        self._inside = 0
+        self.inside = 0
         self._queue: Queue[None] = Queue(
             waiting,
             OverloadedError,
             f"too busy: {at_once} concurrent requests and {waiting} waiting; try again",
             "too busy: no room within {:g} s; try again",
-            self._take_back,
+            lambda waiter: self.give_back(waiter.tenant),
         )
-
-    @property
-    def inside(self) -> int:
-        """The number of admitted requests."""
-        return self._inside
 
     @property
     def in_line(self) -> int:
@@ -82,7 +80,7 @@ class Admission:
 
     def give_back(self, tenant: Hashable) -> None:
         """Give a slot back, to the next one in the queue."""
-        self._inside -= 1
+        self.inside -= 1
         held = self._held[tenant] = self._held[tenant] - 1
         if not held:
             del self._held[tenant]
@@ -95,16 +93,13 @@ class Admission:
         """Refuse all that wait."""
         self._queue.refuse_all("the service is stopping; try again")
 
-    def _take_back(self, waiter: Waiter[None]) -> None:
-        self.give_back(waiter.tenant)
-
     def _try_give(self, tenant: Hashable) -> bool:
-        free, held = self._at_once - self._inside, self._held.get(tenant, 0)
+        free, held = self._at_once - self.inside, self._held.get(tenant, 0)
         if free <= 0 or (self._shared and held and (free == 1 or held >= SHARE * free)):
             return False
         if self._slots is not None and not self._slots.take(self._at_once):
             return False
-        self._inside += 1
+        self.inside += 1
         self._held[tenant] = held + 1
         return True
 

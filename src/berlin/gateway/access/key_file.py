@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from berlin.auth.tokens.private_file import check_private, make_private_folder
+from berlin.auth.tokens.private_file import check_private, is_disk_full, make_private_folder
 from berlin.errors import ConfigurationError
 
 SCHEMA_VERSION = 2
@@ -57,10 +57,10 @@ def naming_file(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
-        raise ConfigurationError(
-            f"the keys in {path} cannot be used: {error}; repair it, or move the file away and "
-            "add the keys again"
-        ) from error
+        todo = "repair it, or move the file away and add the keys again"
+        if is_disk_full(error):
+            todo = "make room, then try again; nothing was changed"
+        raise ConfigurationError(f"the keys in {path} cannot be used: {error}; {todo}") from error
 
 
 @contextmanager

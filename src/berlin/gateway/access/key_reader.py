@@ -41,6 +41,9 @@ class KeyReader:
         required: whether keys are required even without a file.
         notes: remembers across runs that keys are required.
 
+    Attributes:
+        count: the number of keys that are not revoked.
+
     Raises:
         ConfigurationError: if there is a file and it cannot be read.
     """
@@ -58,7 +61,7 @@ class KeyReader:
         self._clock = clock
         self._keys: dict[bytes, Key] = {}
         self._rows: dict[Stored, Row] = {}
-        self._count = 0
+        self.count = 0
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
@@ -92,11 +95,6 @@ class KeyReader:
             self._notes.remember()
             self._lacking = "" if self._keys else "keys missing"
 
-    @property
-    def count(self) -> int:
-        """The number of keys that are not revoked."""
-        return self._count
-
     def find(self, token: str) -> Key | None:
         """Return the valid key for a token, or `None`."""
         if not self.readable:
@@ -118,7 +116,7 @@ class KeyReader:
             raise
 
     def _forget(self) -> None:
-        self._keys, self._rows, self._count = {}, {}, 0
+        self._keys, self._rows, self.count = {}, {}, 0
 
     def _look(self) -> None:
         if not self._noted and os.path.lexists(self._path):
@@ -155,5 +153,5 @@ class KeyReader:
         for row in rows:
             if row.old_digest is not None:
                 self._keys |= row.tokens()
-        self._count = len(rows)
+        self.count = len(rows)
         self._lacking = "keys missing" if version(database) == 0 else ""

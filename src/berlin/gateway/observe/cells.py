@@ -55,7 +55,7 @@ class Cells:
         if end > len(self._memory):
             return memoryview(bytearray(_NUMBER_BYTES * size)).cast("d")
         self._memory[head + _HEAD.size : begin] = name
-        # Last, so that who reads meanwhile sees the whole row or none.
+        # Last, so that a reader sees the whole row or none of it.
         self._memory[head : head + _HEAD.size] = _HEAD.pack(len(name), size)
         self._end = end
         return self._memory[begin:end].cast("d")

@@ -10,7 +10,7 @@ import msgspec
 
 from berlin.config.tables.per_user import PLACEHOLDER
 from berlin.formats.tokens import prompt_tokens
-from berlin.gateway.observe.visit import Asked, Visit
+from berlin.gateway.observe.visit import Asked, Visit, milliseconds
 from berlin.ledger.entry import MAX_NAME_CHARS, Entry, counts_of, name_of
 from berlin.ledger.figures import Figures, Query
 from berlin.ledger.prices import PLACES, Prices, cost_at
@@ -81,12 +81,13 @@ class Ledger:
         entry = msgspec.structs.replace(
             self._named(key, user, visit.user, visit.provider, asked, model),
             id=visit.id,
-            at_us=round(at * 1_000_000),
+            at_us=int(at * 1_000_000),
             face=visit.face,
             stream=visit.stream,
         )
         self._recorder.begin(entry)
-        visit.asked, visit.is_counted = Asked(at, model, request, entry), True
+        visit.asked = Asked(at, model, request, entry)
+        visit.measure()
 
     def ended(self, visit: Visit) -> None:
         """Record a finished visit; see `Observer`."""
@@ -138,8 +139,8 @@ class Ledger:
             cost_nanos=cost,
             status=visit.status,
             outcome=outcome,
-            first_event_ms=None if first is None else round((first - visit.began_at) * 1000, 3),
-            duration_ms=round(visit.seconds * 1000, 3),
+            first_event_ms=None if first is None else milliseconds(first - visit.began_at),
+            duration_ms=milliseconds(visit.seconds),
         )
         self._recorder.end(row)
 

@@ -20,7 +20,7 @@ import msgspec
 
 from berlin.errors import ConfigurationError
 from berlin.gateway.access.keys import KEY_PREFIX
-from berlin.gateway.observe.visit import Visit
+from berlin.gateway.observe.visit import Visit, milliseconds
 
 MAX_VALUE_CHARS = 200
 # The most unwritten lines; further ones are dropped and counted.
@@ -151,8 +151,8 @@ def encode_access(visit: Visit, at: float) -> bytes:
         "answered_by": (started.provider or None) if started else None,
         "attempts": visit.attempts,
         "stream": visit.stream,
-        "duration_ms": round(visit.seconds * 1000, 3),
-        "first_event_ms": None if first is None else round((first - visit.began_at) * 1000, 3),
+        "duration_ms": milliseconds(visit.seconds),
+        "first_event_ms": None if first is None else milliseconds(first - visit.began_at),
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "bytes_out": visit.bytes_out,

@@ -5,18 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from berlin.errors import BerlinError, ConfigurationError
-from berlin.gateway.observe.cells import Cells, Name, Row
-from berlin.gateway.observe.over_workers import (
-    COUNTERS,
-    GAUGES,
-    cells_of,
-    rows_of_all,
-    workers_themselves,
-)
+from berlin.gateway.observe.cells import Name, Row
+from berlin.gateway.observe.over_workers import KINDS, cells_of, metrics_of_workers, rows_of_all
 from berlin.gateway.observe.visit import Observer, Visit
 from berlin.gateway.refusals import STATUS_CODES
 from berlin.gateway.workers.worker import Worker
@@ -107,11 +101,7 @@ class PrometheusMetrics(Observer):
             {"ok", "client_left", "refused", *_codes(BerlinError), *STATUS_CODES.values()}
         )
         self._worker = worker
-        self._counters, self._gauges = (
-            (Cells(), Cells())
-            if worker is None
-            else (cells_of(worker, kind, worker.slot) for kind in (COUNTERS, GAUGES))
-        )
+        self._counters, self._gauges = (cells_of(worker, kind) for kind in KINDS)
         self._ends: dict[tuple[str, str, str, int], Row] = {}
         self._ledger_before: dict[str, int] = {}
         self._registry = CollectorRegistry()
@@ -199,7 +189,7 @@ class PrometheusMetrics(Observer):
         self._ends.clear()
 
     def render(self) -> tuple[bytes, str]:
-        """Return all metrics; with several workers, those of all."""
+        """Return all metrics, also in a thread; with several workers, those of all."""
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
@@ -212,7 +202,8 @@ class PrometheusMetrics(Observer):
             HistogramMetricFamily,
         )
 
-        own = chain(self._counters.rows.items(), self._gauges.rows.items())
+        # Copied in one step: this runs in a thread, while the loop may make another row.
+        own = *self._counters.rows.items(), *self._gauges.rows.items()
         found = _summed(own if self._worker is None else rows_of_all(self._worker))
         for name, (text, *labels) in _METRICS.items():
             if name not in found and name.startswith("ledger_"):
@@ -231,7 +222,7 @@ class PrometheusMetrics(Observer):
                 family.add_metric(values, number)
             yield family
         if self._worker is not None:
-            yield from workers_themselves(self._worker)
+            yield from metrics_of_workers(self._worker)
 
     def _count(self, *name: str, by: int = 1) -> None:
         self._counters.row(*name)[0] += by

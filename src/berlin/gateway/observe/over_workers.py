@@ -18,30 +18,32 @@ from berlin.gateway.workers.worker import Worker
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-COUNTERS, GAUGES = "counters", "gauges"
-_BYTES = {COUNTERS: 1024 * 1024, GAUGES: 128 * 1024}
+KINDS = ("counters", "gauges")
+_BYTES = 512 * 1024  # of a kind and slot; the system gives the pages that are used
 
 
-def cells_of(worker: Worker, kind: str, slot: int) -> Cells:
-    """Return the counters or gauges of a slot."""
-    return Cells(worker.memory(f"{kind}-{slot}", _BYTES[kind]))
+def cells_of(worker: Worker | None, kind: str, slot: int | None = None) -> Cells:
+    """Return the counters or gauges of a slot, by default the worker's own."""
+    if worker is None:
+        return Cells()
+    return Cells(worker.memory(f"{kind}-{worker.slot if slot is None else slot}", _BYTES))
 
 
 def rows_of_all(worker: Worker) -> Iterator[tuple[Name, Row]]:
     """Yield the rows of all workers, also those of workers that have ended."""
     for path in worker.folder.iterdir():
         kind, _, slot = path.name.partition("-")
-        if kind in _BYTES:
+        if kind in KINDS:
             yield from cells_of(worker, kind, int(slot)).rows.items()
 
 
 def forget_gauges(folder: Path, slot: int) -> None:
     """Remove the present state of a worker that has ended; its counters stay."""
     with contextlib.suppress(OSError):
-        (folder / f"{GAUGES}-{slot}").unlink()
+        (folder / f"gauges-{slot}").unlink()
 
 
-def workers_themselves(worker: Worker) -> Iterable[Metric]:
+def metrics_of_workers(worker: Worker) -> Iterable[Metric]:
     """Yield the metrics of the workers, from the board."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 

@@ -19,13 +19,11 @@ from berlin.errors import (
 )
 from berlin.ledger.entry import Entry
 from berlin.providers.contract import Burst
+from berlin.routing.base.meter import Meter
 from berlin.types import (
     ChatRequest,
     Finished,
-    ReasoningDelta,
     Started,
-    TextDelta,
-    ToolCallDelta,
     Usage,
     UsageReport,
 )
@@ -39,6 +37,11 @@ def new_id() -> str:
     added at the end of its index, and not on a page each.
     """
     return f"req_{time.time_ns() // 1_000_000:012x}{getrandbits(80):020x}"
+
+
+def milliseconds(seconds: float) -> float:
+    """Return milliseconds, to the microsecond; `round` takes several times as long."""
+    return int(seconds * 1_000_000 + 0.5) / 1000
 
 
 class Visit(msgspec.Struct, eq=False):
@@ -70,8 +73,7 @@ class Visit(msgspec.Struct, eq=False):
         status: HTTP status of the answer; 0 if none was sent.
         more_headers: headers of the response that say how much of its limits is left.
         asked: what was sent to a provider, where the ledger records it.
-        is_counted: whether a limit or the ledger wants the length of the answer.
-        text_chars: length of the answer so far, if it is counted.
+        meter: measures the answer, if a limit or the ledger needs its length.
     """
 
     method: str
@@ -97,8 +99,7 @@ class Visit(msgspec.Struct, eq=False):
     status: int = 0
     more_headers: Mapping[str, str] | None = None
     asked: Asked | None = None
-    is_counted: bool = False
-    text_chars: int = 0
+    meter: Meter | None = None
 
     @property
     def outcome(self) -> str:
@@ -108,6 +109,11 @@ class Visit(msgspec.Struct, eq=False):
         if self.error is not None:
             return self.error.code
         return "ok" if self.status < 400 else "refused"
+
+    @property
+    def text_chars(self) -> int:
+        """The length of the answer so far, if it is measured."""
+        return 0 if self.meter is None else self.meter.chars
 
     @property
     def first_event_s(self) -> float | None:
@@ -148,21 +154,17 @@ class Visit(msgspec.Struct, eq=False):
         if type(burst[0]) is Started:  # the first, or that of a continuing provider
             self.started = burst[0]
         self.events += len(burst)
-        if self.is_counted:
-            self._count(burst)
+        if self.meter is not None:
+            self.meter.note(burst)
+            self.usage = self.meter.reported
         elif type(burst[-1]) is Finished or type(burst[-1]) is UsageReport:
             for event in burst[-2:]:
                 if isinstance(event, UsageReport):
                     self.usage = event.usage
 
-    def _count(self, burst: Burst) -> None:
-        for event in burst:
-            if type(event) is TextDelta or type(event) is ReasoningDelta:
-                self.text_chars += len(event.text)
-            elif type(event) is ToolCallDelta:
-                self.text_chars += len(event.name) + len(event.arguments)
-            elif type(event) is UsageReport:
-                self.usage = event.usage
+    def measure(self) -> None:
+        """Measure the answer from now on."""
+        self.meter = self.meter or Meter()
 
     def end(self) -> None:
         """Stop the clock."""

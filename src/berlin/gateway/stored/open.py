@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from berlin.config.paths import data_path
-from berlin.config.references import resolve_value
+from berlin.config.references import resolve_value, unknown_store
 from berlin.config.schema import ResponsesConfig
 from berlin.errors import ConfigurationError
 from berlin.gateway.stored.responses import StoredResponses
@@ -32,9 +32,7 @@ def open_stored(
     elif name == "file":
         path = data_path("responses.sqlite")
     elif name != "memory":
-        raise ConfigurationError(
-            f"responses.store is {name[:12]!r}; expected off, memory, file, file:/PATH, or redis://…"
-        )
+        raise unknown_store("responses.store", name, "off, memory, file, file:/PATH, or redis://…")
     try:
         engine = SqliteEngine(path, config.expire_s, config.max_count, config.max_bytes)
     except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from berlin.auth.tokens.private_file import make_private_folder
+from berlin.auth.tokens.private_file import is_disk_full, make_private_folder
 from berlin.gateway.stored.record import USED_TWICE, Record
 
 BUSY_TIMEOUT_S = 5.0
@@ -46,7 +46,7 @@ class SqliteEngine:
         clock: seconds since the epoch.
 
     Raises:
-        OSError: if the file cannot be opened.
+        OSError: if the file cannot be opened, unless the disk is full.
     """
 
     def __init__(
@@ -61,9 +61,21 @@ class SqliteEngine:
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._clock = clock
-        with _as_os_error():
-            self._database = _open(path)
-            weakref.finalize(self, self._database.close)
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        try:
+            with _as_os_error():
+                _ = self._database
+        except OSError as error:
+            if not is_disk_full(error):  # then it is opened when there is room
+                raise
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _open(self._path)
+            weakref.finalize(self, self._connection.close)
+        return self._connection
 
     def put(self, record: Record) -> None:
         """Store a record; see `Engine`."""
@@ -119,8 +131,9 @@ class SqliteEngine:
 
     def close(self) -> None:
         """Close the file; if not closed explicitly, it is closed with the engine."""
-        with contextlib.suppress(sqlite3.Error):
-            self._database.close()
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
 
     def _is_over(self) -> bool:
         found = self._database.execute("SELECT count(*), total(size) FROM responses").fetchone()

@@ -6,6 +6,7 @@ the nearest topics.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 
@@ -32,7 +33,9 @@ class GuideProvider(ChatProvider):
     async def bursts(self, request: ChatRequest) -> AsyncGenerator[Burst]:
         """Stream the section that answers the last message of the user."""
         question = next((m.text for m in reversed(request.messages) if m.role == "user"), "")
-        for piece in re.findall(r"\S+\s*|\s+", answer(question)):
+        # In a thread: the first question reads and indexes the manual.
+        found = await asyncio.to_thread(answer, question)
+        for piece in re.findall(r"\S+\s*|\s+", found):
             yield [TextDelta(piece)]
         yield [Finished()]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from berlin.auth.flows.oauth2.device import read_code, wait_for_person
 from berlin.auth.flows.oauth2.endpoint import read_grant
 from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.auth.grant import Grant
@@ -139,3 +140,50 @@ def test_an_error_with_status_200(document: object) -> None:
     """An error that some services send with status 200 is a refusal with their words."""
     with pytest.raises(AuthenticationError, match=r"invalid_client|no"):
         read(document)
+
+
+DEVICE = {
+    "device_code": "d",
+    "user_code": "AB-CD",
+    "verification_uri": "https://id.example/",
+    "expires_in": 600,
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"interval": "nan"},
+        {"interval": "inf"},
+        {"interval": -1},
+        {"expires_in": "nan"},
+        {"expires_in": 1e300},
+        {"user_code": "A\nberlin: paste your password"},
+        {"user_code": "\x1b]0;x\x07"},
+        {"user_code": "A" * 1000},
+        {"verification_uri": "javascript:alert(1)"},
+        {"verification_uri": "https://[x"},
+        {"verification_uri_complete": "file:///etc/passwd"},
+    ],
+)
+def test_odd_device_codes(odd: dict[str, Any]) -> None:
+    """Times that are none, and what a person should not be shown, are a clear error."""
+    assert read_code(HttpResponse(200, body=json.dumps(DEVICE).encode())).code == "AB-CD"
+    with pytest.raises(ProtocolError, match="the device authorization"):
+        read_code(HttpResponse(200, body=json.dumps({**DEVICE, **odd}).encode()))
+
+
+async def test_polling_a_device_code_ends_in_time() -> None:
+    """No pause is longer than the code is valid, however long a busy service makes them."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def ask() -> HttpResponse:
+        return HttpResponse(503)
+
+    code = read_code(HttpResponse(200, body=json.dumps({**DEVICE, "interval": 7}).encode()))
+    with pytest.raises(AuthenticationError, match="nobody entered the code"):
+        await wait_for_person(code, ask, sleep)
+    assert sum(slept) == 600

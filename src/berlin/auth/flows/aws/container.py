@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from berlin.auth.contract import Send, Unattended
 from berlin.auth.credentials import Credentials
@@ -15,7 +14,7 @@ from berlin.auth.flows.aws.keys import read_keys
 from berlin.auth.grant import Grant
 from berlin.auth.secret_sources import FileSecret
 from berlin.errors import ConfigurationError, MissingCredentialsError
-from berlin.types import HttpRequest, Secret, is_loopback
+from berlin.types import HttpRequest, Secret, is_loopback, split_url
 
 RELATIVE, FULL = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 TOKEN, TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
@@ -51,7 +50,7 @@ class ContainerKeys(Unattended):
                 f"this is not a container with a role: neither {RELATIVE} (ECS) nor {FULL} (EKS "
                 "Pod Identity) is set"
             )
-        parts = urlsplit(full)
+        parts = split_url(full, FULL, ("https", "http"))
         host = parts.hostname or ""
         is_safe = parts.scheme == "https" or (
             parts.scheme == "http" and (host in HOSTS or is_loopback(host))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -15,16 +16,18 @@ from berlin.auth.flows.oauth2.table import DEVICE_GRANT
 from berlin.auth.grant import Grant
 from berlin.errors import (
     AuthenticationError,
+    ConfigurationError,
     ConnectionLostError,
     ProtocolError,
     UpstreamTimeoutError,
 )
-from berlin.types import HttpResponse, Secret
+from berlin.types import HttpResponse, Secret, split_url
 from berlin.wire.snippet import snippet
 
 # RFC 8628, 3.2 and 3.5.
 DEFAULT_INTERVAL_S = 5.0
 SLOW_DOWN_S = 5.0
+MAX_CODE_CHARS = 200
 LEAST_INTERVAL_S = 1.0  # 0 would poll without a pause, forever
 
 
@@ -44,15 +47,17 @@ def read_code(response: HttpResponse, rename: Callable[[str], str] = str) -> Dev
     try:
         named = {rename(name): value for name, value in answer.items()}
         given = msgspec.convert(named, _DeviceAnswer, strict=False)
-    except msgspec.ValidationError as error:
+        url, whole_url = given.verification_uri or given.verification_url, given.whole_url
+        # A person is shown them, and believes that Berlin says so.
+        for shown in filter(None, (url, whole_url)):
+            split_url(shown, "the page to open", ("https", "http"))
+    except (msgspec.ValidationError, ConfigurationError) as error:
         raise ProtocolError(f"the device authorization: {error}") from error
+    if not given.user_code.isprintable() or len(given.user_code) > MAX_CODE_CHARS:
+        raise ProtocolError("the device authorization: its code cannot be shown")
+    interval = max(given.interval, LEAST_INTERVAL_S)
     return DeviceCode(
-        given.verification_uri or given.verification_url,
-        given.user_code,
-        given.verification_uri_complete,
-        Secret(given.device_code),
-        max(given.interval, LEAST_INTERVAL_S),
-        given.expires_in,
+        url, given.user_code, whole_url, Secret(given.device_code), interval, given.expires_in
     )
 
 
@@ -88,6 +93,7 @@ async def wait_for_person(
     """
     interval, waited = code.interval, 0.0
     while waited < code.lifetime:
+        interval = min(interval, code.lifetime - waited)
         await sleep(interval)
         waited += interval
         said = "server_error"  # also if the connection is lost: the person is on the way
@@ -113,11 +119,14 @@ async def wait_for_person(
     raise AuthenticationError("nobody entered the code in time; run `berlin login` again")
 
 
+_Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # neither NaN nor infinite
+
+
 class _DeviceAnswer(msgspec.Struct):
     device_code: str
     user_code: str
-    expires_in: float
+    expires_in: _Seconds
     verification_uri: str = ""
     verification_url: str = ""  # one large vendor's name for it
-    verification_uri_complete: str = ""
-    interval: float = DEFAULT_INTERVAL_S
+    whole_url: str = msgspec.field(default="", name="verification_uri_complete")
+    interval: _Seconds = DEFAULT_INTERVAL_S

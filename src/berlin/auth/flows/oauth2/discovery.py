@@ -11,7 +11,7 @@ from berlin.auth.contract import Send
 from berlin.auth.flows.oauth2.table import OAuth2Map
 from berlin.errors import BerlinError, ConfigurationError, ProtocolError, RequestRejectedError
 from berlin.language.step import MAX_STEP_VALUES
-from berlin.types import HttpRequest, is_loopback
+from berlin.types import HttpRequest, is_loopback, split_url
 from berlin.wire.json import decoded_or_none
 from berlin.wire.snippet import snippet
 from berlin.wire.status import error_from_answer
@@ -114,11 +114,9 @@ async def discover(issuer: str, send: Send) -> Endpoints:
 
 def _places(issuer: str) -> tuple[str, str]:
     """Return the possible metadata URLs: RFC 8414, 3.1, then OpenID Connect Discovery, 4."""
-    parts = urlsplit(issuer)
-    is_safe = parts.scheme == "https" or (
-        parts.scheme == "http" and is_loopback(parts.hostname or "")
-    )
-    if not is_safe or not parts.hostname or parts.query or parts.fragment:
+    parts = split_url(issuer, "issuer", ("https", "http"))
+    is_safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
+    if not is_safe or parts.query or parts.fragment:
         raise ConfigurationError(
             f"issuer must be an https URL without a query, not {issuer[:100]!r}"
         )
@@ -141,15 +139,19 @@ def _read(body: bytes, issuer: str) -> Endpoints:
             f"the metadata of {issuer} are those of {found.issuer[:200]!r}; give that as issuer "
             "if it is the right one"
         )
-    loopback = is_loopback(urlsplit(issuer).hostname or "")
-    for url in (
+    local = is_loopback(urlsplit(issuer).hostname or "")
+    schemes = ("https", "http") if local else ("https",)
+    urls = (
         found.token_endpoint,
         found.device_authorization_endpoint,
         found.authorization_endpoint,
         found.jwks_uri,
-    ):
-        if url and urlsplit(url).scheme != "https" and not loopback:
-            raise ProtocolError(f"the metadata of {issuer} name {url[:100]!r}, which is not https")
+    )
+    try:
+        for url in filter(None, urls):
+            split_url(url, f"a URL in the metadata of {issuer}", schemes)
+    except ConfigurationError as error:
+        raise ProtocolError(error.message) from None
     return Endpoints(
         found.token_endpoint,
         found.device_authorization_endpoint,

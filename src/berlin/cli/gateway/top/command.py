@@ -7,8 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
@@ -16,6 +16,7 @@ from berlin.cli.gateway.top.scrape import Change, Scrape
 from berlin.cli.gateway.top.view import render
 from berlin.cli.options import config_option, load_for_commands
 from berlin.errors import ConfigurationError, ConnectError, KeyRefusedError
+from berlin.types import split_url
 
 TIMEOUT_S = 5.0
 MAX_PAGE_BYTES = 8 * 1024 * 1024
@@ -70,8 +71,7 @@ def fetch(base: str, key: str | None) -> Scrape:
         KeyRefusedError: if it wants another key.
         ConfigurationError: if it is not the address of a gateway with metrics.
     """
-    if urlsplit(base).scheme not in ("http", "https"):
-        raise ConfigurationError(f"{base} is not the http(s) URL of a gateway")
+    split_url(base, "the URL of the gateway", ("http", "https"))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(f"{base}/metrics", headers=headers)  # noqa: S310  # http(s)
     # No proxy, and no redirect: both would send the key elsewhere.
@@ -86,7 +86,7 @@ def fetch(base: str, key: str | None) -> Scrape:
                 f"{base} requires a key: set BERLIN_KEY or use --key-stdin"
             ) from error
         raise ConfigurationError(f"{base}/metrics answered with status {error.code}") from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         said = getattr(reason, "strerror", None) or reason
         raise ConnectError(f"{base} does not answer: {said}") from error

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from berlin.cli.gateway.top.scrape import Change
+from berlin.cli.terminal import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 _CIRCUITS = ("closed", "half-open", "open")
 # The outcomes of requests that a limit has refused.
@@ -26,8 +28,15 @@ def render(change: Change, url: str) -> RenderableType:
         justify: Literal["left", "right"] = "left" if is_name else "right"
         table.add_column(title, justify=justify, no_wrap=not is_name, min_width=len(title))
     for row in rows(change):
-        table.add_row(*row, style="red" if row[-1] == "open" else None)
-    return Group(*headlines(change, url), "", table)
+        table.add_row(*map(_plain, row), style="red" if row[-1] == "open" else None)
+    return Group(*map(_plain, headlines(change, url)), "", table)
+
+
+def _plain(text: str) -> Text:
+    """Return text in which nothing is markup, or controls the terminal."""
+    from rich.text import Text
+
+    return Text(one_line(text))
 
 
 COLUMNS = (

@@ -78,7 +78,13 @@ class Issuers:
         try:
             name, table, claims = await self._verify(token)
             caller = self._caller(name, table, claims)
-        except (self._jwt.PyJWTError, ConfigurationError, ValueError) as error:
+        except (
+            self._jwt.PyJWTError,
+            ConfigurationError,
+            ValueError,
+            OverflowError,  # an expiry of 400 digits
+            RecursionError,  # nested too deeply, in some releases of PyJWT
+        ) as error:
             # Which check failed is for the operator; a forger learns nothing.
             _log.warning("token.refused reason=%s", str(error)[:200].replace("\n", " "))
             raise KeyRefusedError("the token is not valid here") from None

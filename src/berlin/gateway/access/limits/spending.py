@@ -158,7 +158,7 @@ class Spending:
         """Record that the request is sent: from now on it counts."""
         self._is_sent = True
         if self._demand is not None:
-            self._visit.is_counted = True
+            self._visit.measure()
 
     def settle(self, usage: Usage) -> None:
         """Settle what the request has cost."""
@@ -175,14 +175,15 @@ class Spending:
             amounts.append(amount)
         self._settle(amounts)
 
-    async def end(self, then: BeforeEnd | None) -> None:
+    async def end(self, then: BeforeEnd | None = None) -> None:
         """Settle what an answer has cost, before its client hears of its end.
 
         Another worker may get the client's next request: it waits until all see the cost.
         """
-        self._settle_answer(None)
-        if self._seen is not None:
-            await asyncio.wait((self._seen,))  # to stop waiting does not stop it
+        if not self._is_settled:
+            self._settle_answer(None)
+            if self._seen is not None:
+                await asyncio.wait((self._seen,))  # to stop waiting does not stop it
         if then is not None:
             await then()
 
