@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 KINDS = ("counters", "gauges")
-# Of a kind and slot: room for ten thousand rows, as hundreds of providers need. The system gives the
-# pages that are used.
+# Of a kind and slot: room for ten thousand rows, as hundreds of providers need. The system gives
+# the pages that are used.
 _BYTES = 4 * 1024 * 1024
 
 

@@ -43,8 +43,8 @@ class SseDocuments:
         self._whole: JsonFramer | None = None
         self._parts: list[bytes] = []
         self._size = 0
-        # Whether an event ends with two LFs and nothing else, as there was no CR yet, and no line of
-        # JSON can be the marker.
+        # Whether an event ends with two LFs and nothing else, because there was no CR yet, and no
+        # line of JSON is the marker.
         self._is_plain = not done_marker.startswith(b"{")
         self._at_start = True
 
