@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 KINDS = ("counters", "gauges")
-_BYTES = 512 * 1024  # of a kind and slot; the system gives the pages that are used
+# Of a kind and slot: room for ten thousand rows, as hundreds of providers need. The system gives
+# the pages that are used.
+_BYTES = 4 * 1024 * 1024
 
 
 def cells_of(worker: Worker | None, kind: str, slot: int | None = None) -> Cells:

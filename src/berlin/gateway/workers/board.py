@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 import sys
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
+
+from berlin.gateway.workers.memory import map_file
 
 _HEAD = 16  # numbers of 4 bytes: size, workers, was ready, stopping, restarts, …
 _SLOT = 2  # numbers of a slot: process id, state; behind all slots two more of each
@@ -52,6 +53,9 @@ class Board:
         path: the file; it is created if it does not exist.
         workers: the number of workers, for a new file.
 
+    Raises:
+        ConfigurationError: if there is no room for it.
+
     Attributes:
         workers: the configured number of workers.
         was_ready: whether all workers were ready once.
@@ -66,9 +70,8 @@ class Board:
     def __init__(self, path: Path, workers: int = 0) -> None:
         new = not path.exists()
         size = 2 * workers if new else int.from_bytes(path.read_bytes()[:4], sys.byteorder)
-        with path.open("a+b") as file:
-            file.truncate(4 * (_HEAD + (_SLOT + 2) * size))  # that of an older release is shorter
-            self.numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("I")
+        # That of an older release is shorter.
+        self.numbers = map_file(path, 4 * (_HEAD + (_SLOT + 2) * size)).cast("I")
         if new:
             self.size, self.workers = size, workers
 

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import mmap
 import os
 import time
 from pathlib import Path
 
 from berlin.gateway.workers.board import Board, State
 from berlin.gateway.workers.circuits import SharedPlace
+from berlin.gateway.workers.memory import map_file
 from berlin.gateway.workers.slots import SharedSlots
 
 BEAT_S = 1.0
@@ -75,13 +75,11 @@ class Worker:
         Args:
             name: its name among those of this gateway.
             size: its size in bytes.
+
+        Raises:
+            ConfigurationError: if there is no room for it.
         """
-        descriptor = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(descriptor, size)
-            return memoryview(mmap.mmap(descriptor, size))
-        finally:
-            os.close(descriptor)
+        return map_file(self.folder / name, size)
 
     def slots(self, name: str) -> SharedSlots:
         """Return the slots of a name, which all workers share."""

@@ -336,7 +336,7 @@ async def test_g41_upgrade_is_ignored(upgrade: bytes) -> None:
 async def test_no_open_files_left(caplog: pytest.LogCaptureFixture) -> None:
     """It is said once when the process has no open files left, and once when it has some again."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with serving(header_timeout_s=0.2) as service, service.connect():
+    async with serving(keepalive_timeout_s=0.2) as service, service.connect():  # it looks often
         try:
             lowest = os.dup(0)
             os.close(lowest)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
+import pytest
+
+from berlin.errors import ConfigurationError
 from berlin.gateway.workers.board import Board, State
 from berlin.gateway.workers.worker import Worker
 
@@ -38,3 +43,19 @@ def test_shared_memory(tmp_path: Path) -> None:
     assert other[3] == 7
     for worker in (one, two):
         worker.board.close()
+
+
+def test_shared_memory_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is an error when the memory is made, and not the end of the process later."""
+    Board(tmp_path / "board", 2).close()
+    worker = Worker(0, tmp_path)
+
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ConfigurationError, match=r"no room .*No space left.*XDG_RUNTIME_DIR"):
+        worker.memory("counts", 64)
+    worker.board.close()
+    with pytest.raises(ConfigurationError, match="no room"):
+        Board(tmp_path / "other", 2)
