@@ -204,6 +204,7 @@ ERRORS: list[tuple[BerlinError, int, str]] = [
     (errors.RateLimitError("slow"), 429, "rate_limit_error"),
     (errors.AuthenticationError("x"), 502, "api_error"),
     (errors.ServiceUnavailableError("x"), 502, "api_error"),
+    (errors.ServiceUnavailableError("x", status=529), 502, "overloaded_error"),
     (errors.UpstreamTimeoutError("x"), 504, "timeout_error"),
 ]
 

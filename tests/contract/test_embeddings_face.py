@@ -125,6 +125,19 @@ async def test_the_older_path_of_ollama() -> None:
     assert got == (200, {"embedding": VECTORS[0]})
 
 
+async def test_ollama_loads_a_model_with_an_empty_input() -> None:
+    """It answers with no vectors; the service is not asked."""
+    bodies: tuple[dict[str, Any], ...] = ({"input": ""}, {"input": []}, {})
+    async with over("ollama", answer("200 OK", OLLAMA_ANSWER, JSON)) as (at, server):
+        for body in bodies:
+            status, said = await post(at, "/api/embed", model="s:small", **body)
+            assert (status, said["embeddings"]) == (200, [])
+        old = await post(at, "/api/embeddings", model="s:small", prompt="")
+        assert (await post(at, "/v1/embeddings", model="s:small", input=""))[0] == 400
+    assert old == (200, {"embedding": []})
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     ("asked", "sent"),
     [

@@ -17,7 +17,7 @@ from berlin.types import (
     Reasoning,
     TextPart,
 )
-from support.gateway import OPENAI, Answer, make_key, serve
+from support.gateway import OPENAI, Answer, make_key, request_bytes, serve
 
 
 async def asked(**members: Any) -> ChatRequest:
@@ -135,7 +135,55 @@ async def test_wrong_key_is_a_401_that_names_its_scheme(tmp_path: Path) -> None:
     assert got.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v1/models/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/chat/completions/", "//v1/chat/completions", "/v1//chat/completions"),
+        *("/v1/v1/chat/completions", "/v1/v1/v1/chat/completions"),
+    ],
+)
+async def test_a_base_url_may_end_in_a_slash_or_in_v1(path: str) -> None:
+    """Clients that append their path to it are understood."""
+    async with serve(Service("s", ScriptedProvider(), ["m1"])) as at:
+        body = {"model": "s", "messages": [{"role": "user", "content": "hi"}]}
+        async with at.session.post(at.url + path, json=body) as got:
+            assert got.status == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "//metrics", "/v1/../metrics/", "/healthz/"])
+async def test_pages_of_operators_have_one_name(path: str) -> None:
+    """A path that a proxy before the gateway blocks cannot be reached under another name."""
+    async with serve(Service("s", ScriptedProvider(), ["m1"])) as at:
+        head = await at.raw(request_bytes("GET", path, b"", "Connection: close"))
+    assert b" 404 " in head.split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        (rb"a\ud83d b", "a\ufffd b"),
+        (rb"\ude00\ud83d\ude00", "\ufffd\U0001f600"),
+        (rb"C:\\ud83d \ud83d", "C:\\ud83d \ufffd"),
+    ],
+)
+async def test_d07_half_of_a_surrogate_pair_is_replaced(sent: bytes, arrives: str) -> None:
+    """A text that JavaScript has cut within a character does not fail all later requests."""
+    provider = ScriptedProvider()
+    body = b'\xef\xbb\xbf{"model":"s","messages":[{"role":"user","content":"%b"}]}' % sent
+    async with serve(Service("s", provider, ["m1"])) as at:
+        assert (await at.post(OPENAI, body)).status == 200
+    assert provider.requests[0].messages == (text("user", arrives),)
+
+
+async def test_packed_bodies_are_refused_by_name() -> None:
+    """The error says that it is the encoding."""
+    async with serve(Service("s", ScriptedProvider(), ["m1"])) as at:
+        got = await at.post(OPENAI, b"{}", headers={"Content-Encoding": "gzip"})
+    assert got.status == 415
+    assert "Content-Encoding" in got.message
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/models/", "/chat/completions/"])
 async def test_paths_that_are_none(path: str) -> None:
     """Another path is a 404 in the same form."""
     async with serve(Service("s", ScriptedProvider(), ["m1"])) as at:

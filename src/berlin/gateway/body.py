@@ -146,8 +146,9 @@ def _check_kind(request: web.Request) -> None:
     is_json = request.headers.get("Content-Type") == "application/json"  # nearly all
     if not is_json and request.content_type.startswith(_NO_JSON) and not _is_curl(request):
         raise HttpFault(415)
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise HttpFault(415)
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("", "identity"):
+        raise HttpFault(415, "send the body as it is: no Content-Encoding is supported")
 
 
 def _is_curl(request: web.Request) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from berlin.errors import InvalidRequestError
 from berlin.formats.contract import ClientCall, Format
 from berlin.gateway import web
 from berlin.gateway.access.caller import Caller, Scope
@@ -29,7 +30,7 @@ from berlin.gateway.streaming import OpenStreams
 from berlin.gateway.workers.worker import Worker
 from berlin.providers.contract import Provider
 from berlin.types import ChatRequest
-from berlin.wire.json import check_text
+from berlin.wire.json import check_text, mend_text
 
 if TYPE_CHECKING:
     from berlin.gateway.observe.ledger import Ledger
@@ -151,8 +152,8 @@ class Gateway:
         if not body.isascii():
             check_text(body)
         if len(body) > LONG_BODY_BYTES:
-            return await asyncio.to_thread(decode, body)
-        return decode(body)
+            return await asyncio.to_thread(_decode, decode, body)
+        return _decode(decode, body)
 
     async def answer_chat(
         self,
@@ -276,3 +277,14 @@ class Gateway:
             identity=identity,
             session_id=session_id,
         )
+
+
+def _decode(decode: Callable[[bytes], _T], body: bytes) -> _T:
+    """Decode a client's body, mended if it is not JSON as it is. Raises InvalidRequestError."""
+    try:
+        return decode(body)
+    except InvalidRequestError:
+        mended = mend_text(body)
+        if mended == body:
+            raise
+        return decode(mended)

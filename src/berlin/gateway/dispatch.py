@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import chain
 from typing import NamedTuple
@@ -56,6 +57,9 @@ class Dispatch:
             id = _match(template, path)
             if id:
                 return resource, id
+        meant = _meant(path)
+        if meant != path:
+            return self.find(meant)
         return Resource(path, self._face_of(path), {}), ""
 
     def _add(self, route: Route) -> None:
@@ -70,6 +74,19 @@ class Dispatch:
         # The last one also handles targets that are not paths (`*`).
         last = self._faces[-1]
         return next((face for face in self._faces if path.startswith(face.prefixes)), last)
+
+
+def _meant(path: str) -> str:
+    """Return the path below `/v1` that a client meant whose base URL ends in `/` or in `/v1`.
+
+    Only those: what an administrator blocks by its path, such as `/metrics`, has no other name.
+    """
+    meant = _TOO_MANY_V1.sub("/v1/", _TOO_MANY_SLASHES.sub("/", path)).rstrip("/")
+    return meant if meant.startswith("/v1/") else path
+
+
+_TOO_MANY_SLASHES = re.compile("/{2,}")
+_TOO_MANY_V1 = re.compile("^(?:/v1)+/")
 
 
 def _match(template: str, path: str) -> str:

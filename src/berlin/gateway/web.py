@@ -29,6 +29,9 @@ class Request(_Request):
         held: whose memory its body is counted for, and how many bytes.
     """
 
+    # Otherwise aiohttp warns of each of ours in Python's development mode.
+    ATTRS = _Request.ATTRS | {"visit", "id", "held"}
+
     visit: Visit
     id: str = ""
     held: tuple[Hashable, int] | None = None

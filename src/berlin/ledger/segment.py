@@ -95,12 +95,15 @@ class Segment:
         """Close it, and remove the file or give the room back that was not used."""
         if self._memory is not None:
             self._memory.close()
-        with contextlib.suppress(OSError):
-            if remove:
-                self.path.unlink()
-            else:
+        if not remove:
+            with contextlib.suppress(OSError):
                 os.ftruncate(self.descriptor, self.written)
         os.close(self.descriptor)
+        # What is written all the same fails, also if another file gets the number.
+        self.descriptor, self._memory = -1, None
+        if remove:
+            with contextlib.suppress(OSError):
+                self.path.unlink()  # now: Windows does not remove open files
 
 
 def rows_in(lines: Iterable[bytes]) -> Iterator[Entry]:

@@ -164,7 +164,7 @@ class Attempt(msgspec.Struct, frozen=True):
             return EmptyResponseError(f"the service answers {status}: no content", status=status)
         answer = await response.whole(MAX_ERROR_BODY_BYTES)
         said = self.format.describe_error(answer.body)
-        error = error_from_answer(status, answer.headers, said)
+        error = error_from_answer(status, answer.headers, said, answer.body)
         # A web page, of the service or of a proxy before it, may contain anything.
         error.private = answer.body.lstrip()[:1] == b"<"
         if status in (302, 303) and self.auth.is_browser_session:

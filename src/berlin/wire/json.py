@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -110,6 +111,23 @@ def check_text(body: bytes) -> None:
         body.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"the body is not UTF-8 text (byte {error.start})") from error
+
+
+def mend_text(body: bytes) -> bytes:
+    """Return a client's JSON without a byte order mark and without halves of surrogate pairs.
+
+    Strings of JavaScript may be cut within a pair, and once half of one is in a conversation, each
+    further request contains it. It becomes U+FFFD.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if b"\\u" not in body:
+        return body
+    # An escaped backslash in another form, so that each `\u` left is an escape.
+    return _HALF.sub(lambda _: b"\\ufffd", body.replace(b"\\\\", b"\\u005c"))
+
+
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
 
 
 def decode_request_object(body: bytes) -> dict[str, Any]:

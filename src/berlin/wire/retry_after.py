@@ -55,6 +55,25 @@ def parse_reset(headers: Mapping[str, str]) -> float | None:
     return max(found, default=None)
 
 
+def parse_said(text: str) -> float | None:
+    """Return the seconds to wait that the text of a refusal names, as OpenAI's and Google's do."""
+    match = _SAID.search(text)
+    if match is None:
+        return None
+    if match[2] is None:
+        return _parse_reset(match[1], 0.0) if _DURATION.fullmatch(match[1]) else None
+    number = float(match[1]) if _SECONDS.fullmatch(match[1]) else 0.0
+    return _bounded(number * (60 if match[2].lower() == "minute" else 1)) or None
+
+
+# "Please try again in 6m0s.", "retry in 34.07s", "retry after 26 seconds", `"retryDelay": "34s"`.
+_SAID = re.compile(
+    r"(?:(?:try again|retry) (?:in|after) |\"retryDelay\"\s{0,9}:\s{0,9}\")"
+    r"([0-9][0-9.hms]{0,24}(?<!\.))(?: (second|minute))?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
 def _parse_reset(value: str, now: float) -> float | None:
     if _NUMBER.fullmatch(value):
         number = float(value)

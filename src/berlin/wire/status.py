@@ -21,7 +21,7 @@ from berlin.errors import (
 from berlin.wire.error_words import STATUS_OF, class_of_words, error_class_for_status
 from berlin.wire.json import decoded_or_none, encode_body
 from berlin.wire.pointer import first_at
-from berlin.wire.retry_after import parse_reset, parse_retry_after
+from berlin.wire.retry_after import parse_reset, parse_retry_after, parse_said
 from berlin.wire.snippet import snippet
 
 EXPLANATIONS = tuple(
@@ -44,28 +44,33 @@ def describe_error(body: bytes, pointers: tuple[tuple[str, ...], ...]) -> str:
     return snippet(message if isinstance(message, str) else body)
 
 
-def error_from_answer(status: int, headers: Mapping[str, str], said: str) -> BerlinError:
+def error_from_answer(
+    status: int, headers: Mapping[str, str], said: str, body: bytes = b""
+) -> BerlinError:
     """Return the error for an answer with this status.
 
     Args:
         status: an HTTP status that is not a success.
         headers: names in lower case.
         said: the body's message, already cut to a printable line.
+        body: the body, which may name the time to wait where no header does.
     """
     kind = _class_for(status, said)
-    if kind is RateLimitError and _NO_QUOTA.search(said):
+    wait_s = parse_retry_after(headers)
+    if wait_s is None and status == 429:
+        wait_s = parse_reset(headers)
+    said_s = parse_said(body.decode("utf-8", "replace")) if status in (429, 503) else None
+    # Google calls its limits per minute a quota, too.
+    if kind is RateLimitError and said_s is None and _NO_QUOTA.search(said):
         kind = QuotaError
     if 300 <= status < 400:
         said = "redirects are never followed, because credentials would travel with them; " + (
             "use the service's final URL"
         )
-    wait_s = parse_retry_after(headers)
-    if wait_s is None and status == 429:
-        wait_s = parse_reset(headers)
     return kind(
         f"the service answers {status}: {said or 'without a message'}",
         status=status,
-        retry_after=wait_s,
+        retry_after=said_s if wait_s is None else wait_s,
         request_id=headers.get("x-request-id") or headers.get("request-id"),
     )
 
@@ -101,7 +106,8 @@ def error_in_answer(
             kind, status = by_words, status or STATUS_OF.get(by_words, 0)
         elif not is_status:
             kind = ServiceError
-    return kind(f"the service reports an error: {text}", status=status or None)
+    wait_s = parse_said(text) if kind is RateLimitError else None
+    return kind(f"the service reports an error: {text}", status=status or None, retry_after=wait_s)
 
 
 def error_of_object(document: Mapping[str, Any]) -> BerlinError:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from berlin.errors import InvalidRequestError
 from berlin.formats.anthropic.format import AnthropicMessagesFormat
 from berlin.formats.contract import Format
+from berlin.formats.described.decoder import MappedDecoder
 from berlin.formats.openai.format import OpenAIChatFormat
+from berlin.language.tables.stream import CompiledStream, StreamMap
+from berlin.types import TextDelta
 from support.formats import sent
 from support.recipes import PLAIN_CHAT, recipe_of
 
@@ -46,3 +50,19 @@ def test_what_would_change_the_answer_is_refused() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         dropped(OPENAI, web_search_options={})
     assert caught.value.param == "web_search_options"
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 1000])
+def test_a_document_that_ends_an_answer(size: int) -> None:
+    """The marker may be a document like others, which only its text makes the end."""
+    stream = {"framing": "sse", "text": "/t", "done": '{"t":"END"}', "ends": "finish_reason"}
+    compiled = CompiledStream(msgspec.convert(stream, StreamMap))
+    texts = ["a", "b", "c", "d", "END", "e"]
+    events = [b'data: {"t":"%b"}\n\n' % text.encode() for text in texts]
+    body = b"".join(events)
+    reads = events if not size else [body[n : n + size] for n in range(0, len(body), size)]
+    decoder = MappedDecoder(compiled)
+    found = [event for read in reads for event in decoder.feed(read)]
+    found += decoder.finish()
+    assert decoder.failure is None
+    assert "".join(e.text for e in found if isinstance(e, TextDelta)) == "abcd"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from berlin.gateway import web
+
 # Each is imported where a configuration asks for it.
 LIBRARIES = {
     *("alembic", "aiosqlite", "asyncpg", "sqlalchemy", "sqlite3.dump"),
@@ -55,3 +57,8 @@ def test_a_plain_gateway_imports_nothing_that_it_does_not_use() -> None:
     ).stdout.split()
     assert "berlin.gateway.app" in loaded
     assert sorted((LIBRARIES | OWN) & set(loaded)) == []
+
+
+def test_the_members_of_a_request_are_known_to_the_library() -> None:
+    """In the development mode of Python the library warns of every other one, for each request."""
+    assert web.Request.__annotations__.keys() <= web.Request.ATTRS

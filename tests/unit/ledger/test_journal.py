@@ -1,5 +1,6 @@
 """The journal: what it accepts, what it gives back, and what a killed process leaves in it."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -281,3 +282,31 @@ def test_names_and_counts_are_clean() -> None:
     assert encode_line(entry).count(b"\n") == 1
     assert decode_line(encode_line(entry)) == entry
     assert decode_line(b"\xff{}") is None
+
+
+def test_a_row_after_the_end_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """A request may end after the journal was closed: that is known, and its file stays away."""
+    journal = Journal(tmp_path, MANY)
+    journal.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        journal.write(ended(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_closed_before_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows does not remove open files."""
+    journal = Journal(tmp_path, MANY)
+    descriptor, still_open = journal._segments[0].descriptor, []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".jsonl":
+            with contextlib.suppress(OSError):
+                still_open.append(os.fstat(descriptor))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    journal.close()
+    assert still_open == []

@@ -7,8 +7,19 @@ from email.utils import formatdate
 
 import pytest
 
-from berlin.errors import ProxyError, RateLimitError, RedirectError, ServiceUnavailableError
-from berlin.wire.retry_after import LONGEST_RETRY_AFTER_S, parse_reset, parse_retry_after
+from berlin.errors import (
+    ProxyError,
+    QuotaError,
+    RateLimitError,
+    RedirectError,
+    ServiceUnavailableError,
+)
+from berlin.wire.retry_after import (
+    LONGEST_RETRY_AFTER_S,
+    parse_reset,
+    parse_retry_after,
+    parse_said,
+)
 from berlin.wire.status import error_from_answer
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -179,3 +190,32 @@ def test_a_redirect_shows_neither_its_page_nor_its_target() -> None:
 def test_the_refusal_of_a_proxy() -> None:
     """A 407 is the proxy's."""
     assert type(error_from_answer(407, {}, "")) is ProxyError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Rate limit reached for gpt-5. Please try again in 2s.", 2.0),
+        ("Please try again in 6m0s. Visit https://a.example", 360.0),
+        ("try again in 350ms", 0.35),
+        ("Please retry in 34.074824224s.", 34.074824224),
+        ("Please retry after 26 seconds.", 26.0),
+        ("Try again in 5 minutes", 300.0),
+        ('{"details": [{"retryDelay": "34s"}]}', 34.0),
+        ("Please try again in a moment", None),
+        ("try again in 5", None),
+        ("retry in 1.2.3s", None),
+        ("", None),
+    ],
+)
+def test_h28_a_time_that_the_text_names(text: str, seconds: float | None) -> None:
+    """Services that send no header may say in words how long to wait."""
+    assert parse_said(text) == seconds
+
+
+def test_a_quota_that_has_room_again_soon_is_a_rate_limit() -> None:
+    """Google calls its limits per minute a quota and says when to ask again."""
+    said = "You exceeded your current quota, please check your plan and billing details."
+    error = error_from_answer(429, {}, said, f"{said} Please retry in 34s.".encode())
+    assert (type(error), error.retry_after) == (RateLimitError, 34.0)
+    assert type(error_from_answer(429, {}, said, said.encode())) is QuotaError

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from berlin.errors import BerlinError, ContextLengthError
+from berlin.errors import BerlinError, ContextLengthError, ServiceUnavailableError
 from berlin.formats.anthropic.table import DIALECT
 from berlin.formats.contract import ClientCall
 from berlin.formats.opaque import is_state, opaque_of_call, seal
@@ -43,6 +43,8 @@ ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+
+_BUSY = (503, 529)
 
 TOO_LONG = "prompt is too long"
 """The words by which clients of this format know that they must shorten their conversation."""
@@ -90,8 +92,11 @@ def encode_error(error: BerlinError) -> bytes:
     message = error.message
     if isinstance(error, ContextLengthError) and TOO_LONG not in message:
         message = f"{TOO_LONG}: {message}"
+    # By this type clients know that the same request may pass later.
+    is_busy = isinstance(error, ServiceUnavailableError) and error.status in _BUSY
     kind = ERROR_TYPES.get(
-        error.http_status, "invalid_request_error" if error.http_status < 500 else "api_error"
+        529 if is_busy else error.http_status,
+        "invalid_request_error" if error.http_status < 500 else "api_error",
     )
     return encode_line({"type": "error", "error": {"type": kind, "message": message}})
 

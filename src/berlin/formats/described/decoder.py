@@ -38,6 +38,8 @@ class MappedDecoder(EventDecoder):
         if stream.encoded:
             framer = DecodedFramer(framer, stream.encoded)
         is_plain = stream.take_plain is not None and not stream.encoded
+        if described.done.startswith("{"):
+            is_plain = False  # a document ends the answer, perhaps by its text
         end = framing.document_end if is_plain else b""
         super().__init__(framer, stream.decoder, described.ends, end)
         self._stream = stream

@@ -51,11 +51,13 @@ class EmbeddingFormat(ABC):
 
     Attributes:
         path: the path below the endpoint's URL.
+        may_be_empty: whether a client may send no input: it loads the model, and gets no vectors.
         always: members of every request.
         body: decodes a client's request.
     """
 
     path: ClassVar[str]
+    may_be_empty: ClassVar[bool] = False
     always: ClassVar[Mapping[str, Any]] = {}
     body: ClassVar[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(EmbeddingBody)
 
@@ -74,10 +76,14 @@ class EmbeddingFormat(ABC):
     def decode_request(self, body: bytes) -> EmbeddingCall:
         """Decode a client's request. Raises InvalidRequestError."""
         sent = decode_typed(body, self.body)
-        inputs = read_inputs(decode_member(sent.input, "input"), "input")
+        inputs = self.read_inputs(decode_member(sent.input, "input"), "input")
         size = check_dimensions(sent.dimensions)
         request = EmbeddingRequest(inputs, check_model(sent.model), size)
         return EmbeddingCall(request, sent.encoding_format == "base64")
+
+    def read_inputs(self, given: Any, param: str) -> tuple[str | tuple[int, ...], ...]:
+        """Return the inputs that a client sent. Raises InvalidRequestError."""
+        return () if self.may_be_empty and not given else read_inputs(given, param)
 
     @abstractmethod
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:

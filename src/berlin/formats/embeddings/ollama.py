@@ -16,7 +16,6 @@ from berlin.formats.embeddings.contract import (
     encode_each,
     estimated_tokens,
     pack,
-    read_inputs,
 )
 from berlin.types.embeddings import EmbeddingRequest, Embeddings, vector_of
 from berlin.types.http import HttpRequest
@@ -42,6 +41,7 @@ class OllamaEmbeddings(EmbeddingFormat):
     """The dialect, both ways; see `EmbeddingFormat`."""
 
     path = "/api/embed"
+    may_be_empty = True
 
     def encode_request(self, request: EmbeddingRequest, path: str) -> HttpRequest:
         """Return the request. Raises InvalidRequestError."""
@@ -81,9 +81,10 @@ class OllamaOldEmbeddings(OllamaEmbeddings):
     def decode_request(self, body: bytes) -> EmbeddingCall:
         """Decode a client's request. Raises InvalidRequestError."""
         sent = decode_typed(body, _OLD_BODY)
-        inputs = read_inputs(sent.prompt, "prompt")
+        inputs = self.read_inputs(sent.prompt, "prompt")
         return EmbeddingCall(EmbeddingRequest(inputs, check_model(sent.model)))
 
     def encode_response(self, call: EmbeddingCall, answer: Embeddings) -> bytes:
         """Return the body of the answer to a call."""
-        return encode_line({"embedding": vector_of(answer.vectors[0])})
+        vectors = [*map(vector_of, answer.vectors), []]
+        return encode_line({"embedding": vectors[0]})

@@ -38,6 +38,9 @@ async def _embed(
     visit.provider = service.name
     if service.embedder is None:
         raise InvalidRequestError.about("model", f"{service.name} has no embeddings")
+    if not call.request.inputs:  # there is nothing to load
+        body = dialect.encode_response(with_model(call, target), Embeddings((), 0))
+        return web.Response(body=body, content_type="application/json")
     sent = msgspec.structs.replace(call.request, model=target.model, request_id=visit.id)
     if service.serves_callers:
         sent = msgspec.structs.replace(sent, identity=gateway.guard.identity(request))

@@ -54,6 +54,9 @@ class Cells:
         end = begin + _NUMBER_BYTES * size
         if end > len(self._memory):
             return memoryview(bytearray(_NUMBER_BYTES * size)).cast("d")
+        # A process that was killed here may have left a longer name: what follows is zeros, too.
+        free = self._memory[begin : end + _HEAD.size]
+        free[:] = bytes(len(free))
         self._memory[head + _HEAD.size : begin] = name
         # Last, so that a reader sees the whole row or none of it.
         self._memory[head : head + _HEAD.size] = _HEAD.pack(len(name), size)

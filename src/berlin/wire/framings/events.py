@@ -43,7 +43,9 @@ class SseDocuments:
         self._whole: JsonFramer | None = None
         self._parts: list[bytes] = []
         self._size = 0
-        self._is_plain = True  # no CR yet: an event ends with two LFs and nothing else
+        # Whether an event ends with two LFs and nothing else, because there was no CR yet, and no
+        # line of JSON is the marker.
+        self._is_plain = not done_marker.startswith(b"{")
         self._at_start = True
 
     def feed(self, data: bytes) -> list[bytes]:

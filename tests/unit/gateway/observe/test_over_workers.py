@@ -87,3 +87,33 @@ def test_what_finds_no_room_is_counted_by_its_worker() -> None:
     memory[:8] = bytes(8)
     memory[8:13] = b'["a",'
     assert Cells(memory).rows == {}
+
+
+def test_a_name_that_a_killed_worker_left_is_overwritten() -> None:
+    """The next row begins with zeros, and what follows it is free, whatever was left there."""
+    memory = memoryview(bytearray(512))
+    memory[8:408] = b'["' + b"x" * 398  # killed before the head of this row was written
+    cells = Cells(memory)
+    cells.row("a")[0] += 1
+    cells.row("b", size=3)[1] += 2
+    assert {name: row.tolist() for name, row in Cells(memory).rows.items()} == {
+        ("a",): [1],
+        ("b",): [0, 2, 0],
+    }
+
+
+def test_hundreds_of_providers_have_room(tmp_path: Path) -> None:
+    """Requests of every provider, by each face and with several ends, are seen by all workers."""
+    Board(tmp_path / "board", 2).close()
+    first, second = worker(tmp_path, 0), worker(tmp_path, 1)
+    first.know(f"provider-{n}" for n in range(500))
+    for n in range(500):
+        for status in (200, 429, 500, 502):
+            count(first, provider=f"provider-{n}", status=status)
+    shown = [
+        sample.value
+        for family in second.collect()
+        for sample in family.samples
+        if sample.name == "berlin_requests_total"
+    ]
+    assert sum(shown) == 2000
