@@ -430,6 +430,8 @@ def test_a_request_that_ends_with_its_loop(
             await asyncio.sleep(0)
 
     tasks: list[asyncio.Task[Reservation]] = []
+    gc.collect()  # what earlier tests left is not of this one
+    caplog.clear()
     asyncio.run(main())
     tasks.clear()
     gc.collect()
