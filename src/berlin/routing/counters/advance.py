@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from berlin.routing.counters.contract import Claim, name_at
-from berlin.routing.counters.counter import Counter
+from berlin.routing.counters.counter import IN_ADVANCE, Counter
 from berlin.routing.counters.file import CountersFile
 from berlin.routing.counters.owner import process
 from berlin.routing.counters.remote import Owed
@@ -32,7 +32,7 @@ class _Advance(msgspec.Struct, eq=False):
         name: the name of the counter.
         claim: the latest claim of a request.
         counter: the counter as it was written last.
-        used: what it held then, with the advance.
+        used: what it held then, with the advance, but without those of other processes.
         left: how much of the advance is left.
         until: when it becomes invalid, on the monotonic clock.
         taken: how much requests have reserved of it.
@@ -71,7 +71,7 @@ class Advances:
         self._taken: dict[str, list[tuple[_Advance, Claim]]] = {}
         self._owner = ""
         # A process may count twice in one file, as two gateways of one program do.
-        self._id = f"{process.reservation()} in advance"
+        self._id = process.reservation() + IN_ADVANCE
 
     def take(self, id: str, claims: Sequence[Claim], now: float, wall: float) -> list[int] | None:
         """Reserve what a request may cost; return what the counters hold.
@@ -157,10 +157,11 @@ class Advances:
                 size = max(2 * demand, advance.left)
                 size = min(size, (claim.limit - counter.used) // SHARE)
                 if size >= max(claim.amount, 1):
+                    advance.used = counter.used + size - counter.in_advance
                     held = msgspec.structs.replace(claim, amount=size, kept=False)
                     counter.hold(self._id, held, self._owner, now)
                     file.save(advance.name, counter)
-                    advance.counter, advance.used = counter, counter.used
+                    advance.counter = counter
                 else:
                     size = 0
             advance.left, advance.until = size, now + VALID_S if size else 0.0

@@ -9,6 +9,9 @@ import msgspec
 
 from berlin.routing.counters.contract import HELD_WAIT_S, SLOTS, Calendar, Claim, Sliding
 
+IN_ADVANCE = " in advance"
+"""The end of the id of what no request has reserved yet."""
+
 
 class Slot(msgspec.Struct, array_like=True):
     """The amounts of a moment of a sliding window; `last` is the time of the newest."""
@@ -85,6 +88,14 @@ class Counter(msgspec.Struct):
                 return
             self.used -= slot.amount
             del self.slots[first]
+
+    @property
+    def in_advance(self) -> int:
+        """How much of that processes have reserved in advance: most of it is not used yet."""
+        if not self.open:
+            return 0
+        held = self.held.items()
+        return sum(h.amount for id, h in held if not h.kept and id.endswith(IN_ADVANCE))
 
     def fits(self, claim: Claim) -> bool:
         """Return whether a claim fits on top of what is used."""

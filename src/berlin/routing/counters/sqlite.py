@@ -110,6 +110,7 @@ class SqliteCounters(Resting):
                 wait_s = RETRY_RUNNING_S
             held = 0
             if refused is None:
+                used = tuple([counter.used - counter.in_advance for counter in counters])
                 self._advances.ask(owner, names, claims)
             else:
                 held = counters[refused].reserved

@@ -154,6 +154,24 @@ async def test_what_uses_up_a_limit_is_seen_before_the_end(machine: Machine) -> 
     await counters.aclose()
 
 
+async def test_clients_are_not_shown_what_others_have_in_advance(machine: Machine) -> None:
+    """What is left falls by one with each request, whichever process gets it."""
+    one, two = machine.start("one"), machine.start("two")
+    claim = Claim("k", DAY, LIMIT, kept=True)
+    used = await make_busy(one, claim)
+    one._remote._end_of_wait()  # type: ignore[attr-defined]
+    for _ in range(5):
+        for counters in (two, one):
+            used += 1
+            told = await reserve(counters, f"{used}", claim)
+            assert told.used == (used,)
+            counters.settle(told, [None])
+            for each in (counters, one, two):  # 20 ms later
+                each._remote._end_of_wait()  # type: ignore[attr-defined]
+    await one.aclose()
+    await two.aclose()
+
+
 async def test_a_small_limit_has_no_advance(machine: Machine) -> None:
     """What is left of it is given out request by request, so nobody is refused for an advance."""
     counters = machine.start("one")
@@ -409,9 +427,11 @@ async def test_kill_9_in_between(tmp_path: Path) -> None:
     admitted = 500 + (await child.stdout.read()).count(b"\n")
     await child.wait()
     counters = SharedCounters(SqliteCounters(tmp_path / "c"))
-    told = await reserve(counters, "look", Claim("k", Calendar("month"), 10**7, 0))
-    assert admitted <= told.used[0] <= admitted + 10**6 // SHARE
+    claim = Claim("k", Calendar("month"), 10**7, 0)
+    told = await reserve(counters, "look", claim)
     await counters.aclose()
+    assert admitted <= Machine(tmp_path).used(claim) <= admitted + 10**6 // SHARE
+    assert told.used[0] <= admitted  # what nobody has used yet is not shown
 
 
 @pytest.mark.parametrize("turns", range(4))
