@@ -228,10 +228,12 @@ class SharedCounters:
 
 def _may_settle(refusal: Refusal) -> bool:
     """Return whether a request did not fit only because of what others have reserved, also in
-    advance.
+    advance. That a place among those that run is free is not waited for here.
     """
-    claim = refusal.claim
-    return (claim.overdraw or claim.kept) and 0 <= refusal.used - refusal.held < claim.limit
+    claim, needed = refusal.claim, 1 if refusal.claim.overdraw else refusal.claim.amount
+    if isinstance(claim.window, Running):
+        return False
+    return 0 <= refusal.used - refusal.held <= claim.limit - needed
 
 
 def _makes_a_difference(reserved: Reservation, amounts: Sequence[int | None]) -> bool:

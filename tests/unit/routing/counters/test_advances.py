@@ -154,6 +154,27 @@ async def test_what_uses_up_a_limit_is_seen_before_the_end(machine: Machine) -> 
     await counters.aclose()
 
 
+async def test_an_advance_of_another_process_keeps_a_large_request_for_a_moment(
+    machine: Machine,
+) -> None:
+    """A request that needs all that is left, but for the advance, gets it when that has ended."""
+    one, two = machine.start("one"), machine.start("two")
+    used = await make_busy(one, claim := Claim("k", Sliding(60.0), LIMIT, 5))
+    one._remote._end_of_wait()  # type: ignore[attr-defined]
+    await reserve(two, "opens", Claim("other", DAY, 1))
+    asking = asyncio.create_task(
+        reserve(two, "large", msgspec.structs.replace(claim, amount=LIMIT - used))
+    )
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert machine.used(claim) > used  # it has not fitted yet
+    machine.now += 0.06
+    one._remote._end_of_wait()  # type: ignore[attr-defined]
+    assert (await asking).used == (LIMIT,)
+    await one.aclose()
+    await two.aclose()
+
+
 async def test_clients_are_not_shown_what_others_have_in_advance(machine: Machine) -> None:
     """What is left falls by one with each request, whichever process gets it."""
     one, two = machine.start("one"), machine.start("two")
