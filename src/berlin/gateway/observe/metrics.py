@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from berlin.errors import BerlinError, ConfigurationError
 from berlin.gateway.observe.cells import Name, Row
-from berlin.gateway.observe.over_workers import KINDS, cells_of, metrics_of_workers, rows_of_all
+from berlin.gateway.observe.over_workers import BYTES, cells_of, metrics_of_workers, rows_of_all
 from berlin.gateway.observe.visit import Observer, Visit
 from berlin.gateway.refusals import STATUS_CODES
 from berlin.gateway.workers.worker import Worker
@@ -101,7 +101,7 @@ class PrometheusMetrics(Observer):
             {"ok", "client_left", "refused", *_codes(BerlinError), *STATUS_CODES.values()}
         )
         self._worker = worker
-        self._counters, self._gauges = (cells_of(worker, kind) for kind in KINDS)
+        self._counters, self._gauges = (cells_of(worker, kind) for kind in BYTES)
         self._ends: dict[tuple[str, str, str, int], Row] = {}
         self._ledger_before: dict[str, int] = {}
         self._registry = CollectorRegistry()

@@ -19,7 +19,8 @@ def map_file(path: Path, size: int) -> memoryview:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, size)
+            if os.fstat(descriptor).st_size < size:  # shorter, it would end a worker that uses it
+                os.ftruncate(descriptor, size)
             if sys.platform == "linux":
                 # Allocated now: on a full disk, the first use of a page would end the process.
                 os.posix_fallocate(descriptor, 0, size)

@@ -10,6 +10,7 @@ import pytest
 
 from berlin.errors import ConfigurationError
 from berlin.gateway.workers.board import Board, State
+from berlin.gateway.workers.memory import map_file
 from berlin.gateway.workers.worker import Worker
 
 
@@ -59,3 +60,12 @@ def test_shared_memory_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     worker.board.close()
     with pytest.raises(ConfigurationError, match="no room"):
         Board(tmp_path / "other", 2)
+
+
+def test_memory_that_workers_use_is_not_made_shorter(tmp_path: Path) -> None:
+    """A worker of another release may want less of it, while an older one still writes to all."""
+    older = map_file(tmp_path / "counters-0", 8192)
+    map_file(tmp_path / "counters-0", 4096)
+    assert (tmp_path / "counters-0").stat().st_size == 8192
+    older[8191] = 1
+    assert map_file(tmp_path / "counters-0", 8192)[8191] == 1
