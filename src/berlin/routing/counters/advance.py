@@ -9,6 +9,7 @@ import msgspec
 from berlin.routing.counters.contract import Claim, name_at
 from berlin.routing.counters.counter import Counter
 from berlin.routing.counters.file import CountersFile
+from berlin.routing.counters.owner import process
 from berlin.routing.counters.remote import Owed
 
 SHARE = 64
@@ -69,6 +70,8 @@ class Advances:
         self._changed: set[_Advance] = set()
         self._taken: dict[str, list[tuple[_Advance, Claim]]] = {}
         self._owner = ""
+        # A process may count twice in one file, as two gateways of one program do.
+        self._id = f"{process.reservation()} in advance"
 
     def take(self, id: str, claims: Sequence[Claim], now: float, wall: float) -> list[int] | None:
         """Reserve what a request may cost; return what the counters hold.
@@ -179,7 +182,3 @@ class Advances:
         """Reserve nothing in advance: the file has failed, or this process stops."""
         for advance in self._changed:
             advance.until = advance.busy_until = 0.0
-
-    @property
-    def _id(self) -> str:
-        return f"{self._owner} in advance"

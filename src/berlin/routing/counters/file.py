@@ -20,7 +20,8 @@ MAX_COMMITS = 1_000
 """After so many, the log is moved into the file."""
 
 SEEN_FOR_S = 1.0
-"""How long an owner counts as just seen, so that not each reservation has to write that."""
+"""How long an owner counts as just seen, so that not each reservation has to write that, and look
+whether the file was replaced."""
 
 VERSION = 2
 _SCHEMA = (
@@ -113,21 +114,21 @@ class CountersFile:
         self._changed.add(name)
 
     def beat(self, owner: str, now: float) -> set[str]:
-        """Record that a process is alive; return all that are."""
+        """Record that a process is alive; return all that are.
+
+        Raises:
+            OSError: if the file was deleted or replaced, so that others count in another one.
+        """
         if not 0.0 <= now - self._owners.get(owner, math.inf) < SEEN_FOR_S:
+            if not os.path.samestat(self._stat, self._path.stat()):
+                raise OSError("it was replaced")
             self._owners[owner] = now
             self._file.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (owner, now))
         # The later ones are from before a restart of the machine.
         return {name for name, at in self._owners.items() if now - OWNER_EXPIRES_S < at <= now}
 
     def tidy(self, now: float, wall: float) -> None:
-        """Delete owners that are gone, days and months that are over, and empty windows.
-
-        Raises:
-            OSError: if the file was deleted or replaced, so that others count in another one.
-        """
-        if not os.path.samestat(self._stat, self._path.stat()):
-            raise OSError("it was replaced")
+        """Delete owners that are gone, days and months that are over, and empty windows."""
         self._counters.clear()
         gone = (now - OWNER_EXPIRES_S, now)
         self._file.execute("DELETE FROM owners WHERE seen_at <= ? OR seen_at > ?", gone)

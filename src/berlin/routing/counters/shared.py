@@ -159,6 +159,7 @@ class SharedCounters:
         if keeping is not None and keeping.get_loop() is asyncio.get_running_loop():
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+        self._pay(MAX_OWED)
         await self._remote.aclose()
 
     def _reserve_alone(
@@ -187,6 +188,11 @@ class SharedCounters:
             self._owed[id] = owed
         self._keep_up()
 
+    def _pay(self, most: int) -> None:
+        """Report what is owed."""
+        for id in list(self._owed)[:most]:
+            self._remote.settle(id, self._owed.pop(id), self._owe)
+
     def _keep_up(self) -> None:
         """Report in a moment what is owed, and that this process is alive.
 
@@ -213,8 +219,7 @@ class SharedCounters:
                 self._beat_at = time.monotonic() + BEAT_S
                 await self._remote.beat(self._owner)
             if not self._remote.rests:
-                for id in list(self._owed)[:PAID_TOGETHER]:
-                    self._remote.settle(id, self._owed.pop(id), self._owe)
+                self._pay(PAID_TOGETHER)
         finally:
             self._timer = None
         if self._inside or self._owed or remembers:

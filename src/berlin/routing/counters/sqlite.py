@@ -18,6 +18,7 @@ from berlin.routing.counters.advance import Advances
 from berlin.routing.counters.contract import Before, Calendar, Claim, name_at
 from berlin.routing.counters.counter import Counter, reserve_all
 from berlin.routing.counters.file import CountersFile
+from berlin.routing.counters.owner import process
 from berlin.routing.counters.remote import RETRY_RUNNING_S, Owe, Owed, RemoteReply
 
 BUSY_TIMEOUT_S = 2.0
@@ -75,6 +76,7 @@ class SqliteCounters(Resting):
         self._in_thread: asyncio.Future[None] | None = None
         self._advances = Advances()
         self._owner = ""
+        self._process = process.name
         self._alive = 1
 
     async def reserve(self, id: str, owner: str, claims: Sequence[Claim]) -> RemoteReply | None:
@@ -141,9 +143,6 @@ class SqliteCounters(Resting):
                 owe(id, owed)
             owed.end()
 
-        if self.rests:
-            done(False)
-            return
         self._waiting.append((work, done))
         with contextlib.suppress(RuntimeError):  # without a loop the next reservation takes it
             loop = asyncio.get_running_loop()
@@ -165,6 +164,7 @@ class SqliteCounters(Resting):
     async def aclose(self) -> None:
         """Write what waits, give back what was reserved in advance, and close the file."""
         self._advances.close()
+        self._rests_until = 0.0  # there is no later attempt
         if self._waiting or self._advances.held:
             await self._run(_nothing)
         if self._in_thread is not None:
@@ -177,6 +177,10 @@ class SqliteCounters(Resting):
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what another loop was to do later may never happen
             self._loop, self._timer, self._retry, self._in_thread = loop, None, None, None
+            if self._process != process.name:  # a fork: what waits or is held is its parent's
+                self._process, self._advances = process.name, Advances()
+                self._waiting.clear()
+                self._close()  # its locks are the parent's, too
         done: asyncio.Future[_T | None] = loop.create_future()
 
         def answer(reply: _T | None) -> None:

@@ -109,7 +109,7 @@ async def test_the_last_part_of_a_limit_is_exact(machine: Machine) -> None:
     admitted = [0, 0]
 
     async def drain(number: int) -> None:
-        counters, refused = machine.start(f"p{number}"), 0
+        counters, refused = processes[number], 0
         while refused < 3:  # the advance of the other one ends after some milliseconds
             told = await counters.reserve(f"{number}-{admitted[number]}", [claim])
             if isinstance(told, Refusal):
@@ -122,6 +122,9 @@ async def test_the_last_part_of_a_limit_is_exact(machine: Machine) -> None:
                 await asyncio.sleep(0)
         await counters.aclose()
 
+    processes = [machine.start(f"p{number}") for number in range(2)]
+    for counters in processes:  # a thread opens the file, which one may wait for much longer
+        await reserve(counters, "opens", msgspec.structs.replace(claim, amount=0))
     await asyncio.gather(drain(0), drain(1))
     assert sum(admitted) == 1000
     assert min(admitted) > 100
@@ -261,6 +264,65 @@ async def test_what_was_used_while_the_file_failed(
     assert machine.used(claim) == used + 4 + 3 + 2
 
 
+async def test_a_stop_writes_what_a_failure_left(machine: Machine) -> None:
+    """A process that stops while it leaves a failed file alone tries again and loses nothing."""
+    counters, claim = machine.start("one"), Claim("k", DAY, LIMIT, 5)
+    used = await make_busy(counters, claim)
+    early = await reserve(counters, "early", claim)
+    counters._remote._end_of_wait()  # type: ignore[attr-defined]
+    late = await reserve(counters, "late", claim)
+    counters._remote.rest(OSError("full"))  # type: ignore[attr-defined]
+    alone = await reserve(counters, "alone", claim)
+    for n, ended in enumerate((early, late, alone)):
+        counters.settle(ended, [n + 1])
+    assert counters._owed
+    await counters.aclose()
+    assert machine.used(claim) == used + 1 + 2 + 3
+    assert not counters._owed
+
+
+async def test_two_gateways_of_one_process(machine: Machine) -> None:
+    """Those that one program has opened on one file have advances of their own: all is counted."""
+    both, claim = [machine.start("one") for _ in range(2)], Claim("k", DAY, LIMIT, kept=True)
+    for n in range(100):
+        counters = both[n // 5 % 2]
+        counters.settle(await reserve(counters, str(n), claim), [None])
+        if n % 3 == 0:
+            counters._remote._end_of_wait()  # type: ignore[attr-defined]
+    for counters in both:
+        await counters.aclose()
+    assert machine.used(claim) == 100
+
+
+def test_a_fork_leaves_its_parent_the_advance(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was forked from one that counts opens the file itself, and writes nothing of
+    what its parent has reserved."""
+    counters, claim = machine.start("parent"), Claim("k", DAY, LIMIT, 5)
+    used = asyncio.run(make_busy(counters, claim))
+
+    async def child() -> None:
+        told = await reserve(copy, "child", claim)
+        copy.settle(told, [2])
+        await copy.aclose()
+
+    remote = counters._remote
+    assert isinstance(remote, SqliteCounters)
+    copy = machine.start("child")
+    forked = copy._remote
+    assert isinstance(forked, SqliteCounters)
+    inherited = CountersFile(machine.file)
+    forked._file, forked._advances = inherited, remote._advances
+    monkeypatch.setattr(forked, "_process", "parent")
+    asyncio.run(child())
+    assert forked._advances is not remote._advances
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        inherited.begin()
+    asyncio.run(counters.aclose())
+    assert machine.used(claim) == used + 2
+
+
 def _full(_: CountersFile) -> None:
     raise sqlite3.OperationalError("database or disk is full")
 
@@ -368,6 +430,8 @@ def test_a_request_that_ends_with_its_loop(
             await asyncio.sleep(0)
 
     tasks: list[asyncio.Task[Reservation]] = []
+    gc.collect()  # what earlier tests left is not of this one
+    caplog.clear()
     asyncio.run(main())
     tasks.clear()
     gc.collect()

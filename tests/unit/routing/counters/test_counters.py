@@ -287,7 +287,7 @@ async def test_what_was_used_without_the_file(tmp_path: Path, clock: Clock) -> N
 
 @pytest.mark.parametrize("is_new", [False, True])
 async def test_a_file_that_was_deleted(tmp_path: Path, clock: Clock, is_new: bool) -> None:
-    """After a minute at most, a process counts again in the file that the others count in."""
+    """After a second at most, a process counts again in the file that the others count in."""
     one, two = (
         SharedCounters(SqliteCounters(tmp_path / "c", clock, clock.wall), owner=owner)
         for owner in ("one", "two")
@@ -298,7 +298,7 @@ async def test_a_file_that_was_deleted(tmp_path: Path, clock: Clock, is_new: boo
         part.unlink()
     if is_new:
         await reserve(two, "b", claim)
-    clock.now += 61.0
+    clock.now += 1.1
     assert (await reserve(one, "c", claim)).shared_at is None
     one._remote._rests_until = 0.0  # type: ignore[attr-defined]
     assert (await reserve(one, "d", claim)).used == (1 + is_new,)
