@@ -136,6 +136,22 @@ async def test_wrong_key_is_a_401_that_names_its_scheme(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "function", "name": "f", "description": "d", "strict": True, "parameters": {}},
+        {"name": "f", "description": "d", "strict": True, "input_schema": {}},
+    ],
+)
+async def test_tools_in_the_forms_of_other_apis(tool: dict[str, Any]) -> None:
+    """Cursor sends tools as in the Responses API and in Anthropic's."""
+    choice = {"type": "function", "name": "f"}
+    flat = await asked(tools=[tool], tool_choice=choice)
+    function = {"name": "f", "description": "d", "strict": True, "parameters": {}}
+    plain = await asked(tools=[{"type": "function", "function": function}], tool_choice=choice)
+    assert (flat.tools, flat.tool_choice) == (plain.tools, "f")
+
+
+@pytest.mark.parametrize(
     "path",
     [
         *("/v1/chat/completions/", "//v1/chat/completions", "/v1//chat/completions"),

@@ -224,6 +224,12 @@ PART = {"type": "text", "text": "a"}
         ("reasoning", THOUGHT, {"content": "a"}),
         ("reasoning", {**THOUGHT, "reasoning": "hm"}, {"content": "a", "reasoning": "hm"}),
         ("none", {**THOUGHT, "reasoning": "hm"}, {"content": "a"}),
+        ("reasoning_content", THOUGHT, {"content": "a", "reasoning_content": "hm"}),
+        (
+            "reasoning_content",
+            CALLED,
+            {"content": None, "reasoning_content": "", "tool_calls": [call()]},
+        ),
     ],
 )
 async def test_reasoning_goes_back_as_the_service_takes_it(
@@ -239,6 +245,27 @@ async def test_reasoning_goes_back_as_the_service_takes_it(
     assert sent["messages"][1] == {"role": "assistant", **expected}
     is_lost = "hm" in json.dumps(message) and "hm" not in json.dumps(expected)
     assert got.headers.get("x-berlin-dropped") == ("messages.reasoning" if is_lost else None)
+
+
+async def test_deepseek_gets_the_reasoning_of_another_model() -> None:
+    """Claude Code may change the model within a conversation; DeepSeek refuses calls without it."""
+    block = {"type": "thinking", "thinking": "hm", "signature": "of-anthropic"}
+    used = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": "1"}
+    body = {
+        "max_tokens": 9,
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "messages": [
+            USER,
+            {"role": "assistant", "content": [block, used]},
+            {"role": "user", "content": [result]},
+        ],
+    }
+    _, [sent] = await ask(
+        DONE, body, dialect=ANTHROPIC, more='reasoning_back = "reasoning_content"'
+    )
+    assert sent["messages"][1]["reasoning_content"] == "hm"
+    assert "of-anthropic" not in json.dumps(sent)
 
 
 async def test_bedrock_adds_to_anthropic_s_events() -> None:

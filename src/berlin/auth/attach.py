@@ -29,7 +29,8 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         header: name of the header.
         query: name of the parameter in the URL.
         cookie: name of the cookie; `"*"` if the token is the whole Cookie header.
-        prefix: text before the token, such as `"Bearer "`.
+        prefix: text before the token, such as `"Bearer "`, which a token that begins with it is
+            not given again.
         sign: `aws4`, instead of the three: the request is signed with AWS Signature Version 4,
             by the access key whose id is the token and whose secret is `secret_access_key`.
         service: the service's name in such signatures, such as `bedrock`.
@@ -99,7 +100,10 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             keys = AwsKeys(token.reveal(), secret, values.get("session_token", ""))
             return sign(request, base_url, keys, self.service, self.region)
         if self.value == "{token}":
-            value = f"{self.prefix}{token.reveal()}"
+            value = token.reveal()
+            # Some logins give the token with the scheme in which it is sent.
+            is_whole = self.prefix.endswith(" ") and value.lower().startswith(self.prefix.lower())
+            value = value if is_whole else f"{self.prefix}{value}"
         else:
             known = {**make_values(self.names), **values, "token": token.reveal()}
             if not self.query:

@@ -67,6 +67,13 @@ def _decode_tool(tool: Any, param: str, dialect: str) -> Tool:
                 more["function"] = inner
             schema = encode_body(parameters).decode() if parameters else NO_PARAMETERS
             return make_tool(name, function, schema, make_extra(dialect, more))
+        case {"name": str(), **flat} if flat.pop("type", "function") == "function" and (
+            "function" not in flat
+        ):
+            # As in the Responses API and in Anthropic's: Cursor sends both to chat completions.
+            if "input_schema" in flat:
+                flat["parameters"] = flat.pop("input_schema")
+            return _decode_tool({"function": {"name": tool["name"], **flat}}, param, dialect)
         case {"type": str(kind)} if kind != "function" and "function" not in tool:
             name = tool.get("name")
             return Tool(

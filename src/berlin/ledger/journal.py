@@ -23,6 +23,8 @@ from berlin.ledger.lock import FileLock
 from berlin.ledger.segment import Segment, rows_in
 
 SEGMENT_BYTES = 1024 * 1024
+# More than nearly every row has: with less room, the next one needs a new file.
+ROW_BYTES = 4096
 
 
 class JournalFullError(OSError):
@@ -96,11 +98,10 @@ class Journal:
             try:
                 if segment.written and segment.is_delivered and len(data) <= segment.size:
                     segment.empty()
-                elif segment.written < segment.size:
-                    data = b"\n"
                 else:
-                    self._begin_segment()
-                    return True
+                    data = b"\n"
+                    if segment.size - segment.written < ROW_BYTES:
+                        segment = self._begin_segment()
                 segment.append(data)
                 self.waiting_bytes += len(data)
             except OSError:

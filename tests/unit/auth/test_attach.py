@@ -39,6 +39,13 @@ def test_apply(attachment: Attachment, headers: dict[str, str], query: dict[str,
     assert clear(REQUEST.headers) == {"Accept": "*/*"}
 
 
+@pytest.mark.parametrize("given", ["Bearer abc", "bearer abc", "abc"])
+def test_a_scheme_is_not_repeated(given: str) -> None:
+    """A login or a person may give the token with its scheme."""
+    sent = clear(BEARER.apply(REQUEST, Secret(given)).headers)["Authorization"]
+    assert sent.lower() == "bearer abc"
+
+
 @pytest.mark.parametrize(
     "attachment", [BEARER, Attachment(query="key"), Attachment(cookie="c"), Attachment(cookie="*")]
 )

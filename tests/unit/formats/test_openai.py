@@ -222,6 +222,8 @@ def test_every_cut_of_a_rich_stream() -> None:
         b'{"choices":[{"index":0,"message":{"role":"assistant","content":"a"},'
         b'"finish_reason":"stop"}]}',
         b'\n{\n"choices": [{"message":\r\n{"content":"a"},"finish_reason":"stop"}]}\n',
+        b'{"object":"chat.completion","choices":[{"message":{"content":"a"},'
+        b'"finish_reason":null}]}',
         chunk({"content": [{"type": "text", "text": "a"}]}) + STOP,
     ],
 )

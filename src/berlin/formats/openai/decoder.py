@@ -134,7 +134,8 @@ class OpenAIDecoder(DialectDecoder):
             self.failure = ProtocolError("choices is not a list")
             return False
         self._take_members(document)
-        return all(self._take_choice(choice, events) for choice in choices or ())
+        is_whole = document.get("object") == "chat.completion"
+        return all(self._take_choice(choice, events, is_whole) for choice in choices or ())
 
     def _take_members(self, document: Mapping[str, Any]) -> None:
         """Keep a chunk's members about the answer as a whole, if they are new."""
@@ -152,7 +153,7 @@ class OpenAIDecoder(DialectDecoder):
         if new:
             self._early.append(ExtraDelta(Extra(DIALECT, new), "answer"))
 
-    def _take_choice(self, choice: Any, events: list[StreamEvent]) -> bool:
+    def _take_choice(self, choice: Any, events: list[StreamEvent], is_whole: bool) -> bool:
         if not isinstance(choice, dict):
             self.failure = ProtocolError("a choice is not an object")
             return False
@@ -177,6 +178,8 @@ class OpenAIDecoder(DialectDecoder):
             self.failure = error_of_object({"error": choice["error"]})
             return False
         word = as_text(choice.get("finish_reason"))
+        if not word and is_whole and "message" in choice and "delta" not in choice:
+            word = "stop"  # a whole answer was not cut off, also where it gives no reason
         if word and word != "null":
             if not self._end_with(word):
                 return False

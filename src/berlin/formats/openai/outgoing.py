@@ -202,6 +202,8 @@ class _Writer:
             return {}  # it is in the content
         own = self._carrier.own(part.extra, "reasoning.")
         back = self._chat.reasoning_back
+        if back == REASONING[0]:
+            return {back: part.text}  # whoever reasoned: a call without it is refused
         if back != "any":
             kept: dict[str, Any] = {name: value for name, value in own.items() if name == back}
             if part.text and not kept:

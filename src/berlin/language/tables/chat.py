@@ -19,7 +19,7 @@ FormatName: TypeAlias = Literal[
 StreamMode: TypeAlias = Literal["always", "never", "as asked"]
 """Whether to request streamed answers; `as asked` leaves it to the client."""
 
-ReasoningBack: TypeAlias = Literal["any", "reasoning", "thinking", "none"]
+ReasoningBack: TypeAlias = Literal["any", "reasoning", "reasoning_content", "thinking", "none"]
 """How a service takes back the reasoning of earlier turns."""
 
 
@@ -80,6 +80,7 @@ class ChatMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             `cache_control` in parts of messages, as gateways to Anthropic's models do.
         reasoning_back: how a service of the format `openai-chat` takes back what it reasoned:
             `any`, under the name that the client sends; `reasoning`, only under that name;
+            `reasoning_content`, under that name also what another service reasoned;
             `thinking`, as a part of the content; `none`, not at all. What it does not take is left
             out.
     """
