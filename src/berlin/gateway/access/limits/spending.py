@@ -121,10 +121,10 @@ class Plan(NamedTuple):
     names: tuple[object, ...]
 
 
-class Spending:
+class Spending(msgspec.Struct, eq=False):
     """The reservation of one request; it is settled, or taken back, at the end of the block.
 
-    Args:
+    Attributes:
         counters: where it is counted.
         costs: knows what it costs.
         plan: its limits.
@@ -132,46 +132,40 @@ class Spending:
         visit: its record, which counts its answer.
         target: what is asked.
         demand: what was known about its cost; `None` if that is not counted.
+        is_sent: whether the request was sent, so that it counts.
+        is_settled: whether it is settled, or taken back.
+        seen: done when other processes see what it has cost; `None` if that is now.
     """
 
-    def __init__(
-        self,
-        counters: Counters,
-        costs: Costs,
-        plan: Plan,
-        reserved: Reservation,
-        visit: Visit,
-        target: Target,
-        demand: Demand | None,
-    ) -> None:
-        self._counters = counters
-        self._costs = costs
-        self._plan = plan
-        self._reserved = reserved
-        self._visit = visit
-        self._target = target
-        self._demand = demand
-        self._is_sent = self._is_settled = False
-        self._seen: asyncio.Future[None] | None = None
+    counters: Counters
+    costs: Costs
+    plan: Plan
+    reserved: Reservation
+    visit: Visit
+    target: Target
+    demand: Demand | None
+    is_sent: bool = False
+    is_settled: bool = False
+    seen: asyncio.Future[None] | None = None
 
     def sent(self) -> None:
         """Record that the request is sent: from now on it counts."""
-        self._is_sent = True
-        if self._demand is not None:
-            self._visit.measure()
+        self.is_sent = True
+        if self.demand is not None:
+            self.visit.measure()
 
     def settle(self, usage: Usage) -> None:
         """Settle what the request has cost."""
         amounts: list[int | None] = []
-        for bound in self._plan.bounds:
+        for bound in self.plan.bounds:
             amount = None
             if bound.rule.unit == "tokens":
                 amount = usage.input_tokens + usage.output_tokens
             elif bound.rule.unit == "money":
-                amount = self._costs.money(self._target, self._visit, usage)
+                amount = self.costs.money(self.target, self.visit, usage)
                 if amount is None:
                     # What was reserved stays counted: an answer without a price is not free.
-                    _log.warning("limit.no_price request=%s", self._reserved.id)
+                    _log.warning("limit.no_price request=%s", self.reserved.id)
             amounts.append(amount)
         self._settle(amounts)
 
@@ -180,10 +174,10 @@ class Spending:
 
         Another worker may get the client's next request: it waits until all see the cost.
         """
-        if not self._is_settled:
+        if not self.is_settled:
             self._settle_answer(None)
-            if self._seen is not None:
-                await asyncio.wait((self._seen,))  # to stop waiting does not stop it
+            if self.seen is not None:
+                await asyncio.wait((self.seen,))  # to stop waiting does not stop it
         if then is not None:
             await then()
 
@@ -192,20 +186,20 @@ class Spending:
 
     async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> None:
         """Settle it if that was not done; a client that is there waits until all see it."""
-        if not self._is_sent:
-            self._settle([0] * len(self._plan.bounds))
+        if not self.is_sent:
+            self._settle([0] * len(self.plan.bounds))
             return
         self._settle_answer(error)
-        if self._seen is not None and (error is None or isinstance(error, BerlinError)):
-            await asyncio.wait((self._seen,))
+        if self.seen is not None and (error is None or isinstance(error, BerlinError)):
+            await asyncio.wait((self.seen,))
 
     def _settle_answer(self, error: BaseException | None) -> None:
-        visit, demand = self._visit, self._demand
+        visit, demand = self.visit, self.demand
         error = error or visit.error
-        if self._is_settled:
+        if self.is_settled:
             return
         if demand is None:
-            self._settle([None] * len(self._plan.bounds))
+            self._settle([None] * len(self.plan.bounds))
         elif isinstance(error, BerlinError) and visit.first_event_at is None:
             self.settle(Usage())  # the service failed before it answered
         else:
@@ -213,11 +207,11 @@ class Spending:
             usage = usage_with(visit.usage, demand.input_tokens, visit.text_chars, whole=whole)
             self.settle(usage)
             if whole:
-                self._costs.learn(usage, demand, self._plan.names)
+                self.costs.learn(usage, demand, self.plan.names)
 
     def _settle(self, amounts: Sequence[int | None]) -> None:
-        self._is_settled = True
-        self._seen = self._counters.settle(self._reserved, amounts)
+        self.is_settled = True
+        self.seen = self.counters.settle(self.reserved, amounts)
 
 
 def _model(target: Target) -> str:
