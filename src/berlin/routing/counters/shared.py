@@ -152,15 +152,15 @@ class SharedCounters:
 
     async def aclose(self) -> None:
         """Report to the shared counters what is still owed, in bounded time."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._stop_timer()
         keeping = self._keeping
         if keeping is not None and keeping.get_loop() is asyncio.get_running_loop():
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
         self._pay(MAX_OWED)
         await self._remote.aclose()
+        self._owed.clear()  # it failed again, and there is no later attempt
+        self._stop_timer()
 
     def _reserve_alone(
         self, id: str, claims: Sequence[Claim], shared: Sequence[Claim]
@@ -192,6 +192,11 @@ class SharedCounters:
         """Report what is owed."""
         for id in list(self._owed)[:most]:
             self._remote.settle(id, self._owed.pop(id), self._owe)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _keep_up(self) -> None:
         """Report in a moment what is owed, and that this process is alive.

@@ -320,6 +320,20 @@ async def test_a_stop_writes_what_a_failure_left(machine: Machine) -> None:
     assert not counters._owed
 
 
+async def test_a_stop_whose_file_fails_again_leaves_nothing_behind(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be written at a stop is lost: nothing tries it later, when all is closed."""
+    counters, claim = machine.start("one"), Claim("k", DAY, LIMIT, 5)
+    running = await reserve(counters, "a", claim)
+    monkeypatch.setattr(CountersFile, "commit", _full)
+    counters.settle(running, [3])
+    await counters.aclose()
+    assert counters._timer is None
+    assert not counters._owed
+    assert counters._remote._file is None  # type: ignore[attr-defined]
+
+
 async def test_two_gateways_of_one_process(machine: Machine) -> None:
     """Those that one program has opened on one file have advances of their own: all is counted."""
     both, claim = [machine.start("one") for _ in range(2)], Claim("k", DAY, LIMIT, kept=True)
