@@ -115,6 +115,15 @@ async def test_H05_corrupt_after_some_text(kind: str, headers: tuple[str, ...]) 
     assert "not valid" in seen.failed_with(errors.ProtocolError, after=["a"])
 
 
+@pytest.mark.parametrize("kind", ["gzip", "zlib"])
+async def test_H05_corrupt_in_the_same_read(kind: str) -> None:
+    """Text is delivered, too, if the corrupt bytes have arrived with it."""
+    good = next(packed([line("a")], kind))
+    headers = GZIP if kind == "gzip" else DEFLATE
+    seen = await play(stream(good + b"\xff\xff\xff\xff" * 20, headers=headers))
+    assert "not valid" in seen.failed_with(errors.ProtocolError, after=["a"])
+
+
 async def test_H05_wrong_checksum() -> None:
     """A gzip answer whose checksum is wrong is a protocol error after its text."""
     data = bytearray(gzip.compress(line("a")))

@@ -19,6 +19,7 @@ class Inflater:
         self._stream = zlib.decompressobj(31) if encoding == "gzip" else None
         self._begun = False
         self._rest = b""
+        self._failure: ProtocolError | None = None
 
     @classmethod
     def of(cls, encoding: str) -> Inflater | None:
@@ -41,8 +42,8 @@ class Inflater:
 
     @property
     def pending(self) -> bool:
-        """Whether there is more output without further input."""
-        return len(self._rest) >= (2 if self._stream is None else 1)
+        """Whether there is more output, or an error, without further input."""
+        return self._failure is not None or len(self._rest) >= (2 if self._stream is None else 1)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next compressed bytes and return the first piece of output."""
@@ -52,6 +53,8 @@ class Inflater:
 
     def more(self) -> bytes:
         """Return the next piece. Raises ProtocolError."""
+        if self._failure is not None:
+            raise self._failure
         if self._stream is None:
             if len(self._rest) < 2:
                 return b""
@@ -60,10 +63,15 @@ class Inflater:
             if self._encoding != "gzip":
                 raise ProtocolError("bytes follow the end of the compressed answer")
             self._stream = zlib.decompressobj(31)  # a gzip file may have several members
+        before = self._stream.copy()
         try:
             data = self._stream.decompress(self._rest, PIECE_BYTES)
         except zlib.error as error:
-            raise ProtocolError(f"the answer is not valid {self._encoding}: {error}") from error
+            self._failure = ProtocolError(f"the answer is not valid {self._encoding}: {error}")
+            data, self._rest = _good_part(before, self._rest), b""
+            if data:
+                return data
+            raise self._failure from error
         self._rest = self._stream.unconsumed_tail or self._stream.unused_data
         return data
 
@@ -75,6 +83,21 @@ class Inflater:
         """
         if self._begun and (self._stream is None or not self._stream.eof):
             raise TruncatedStreamError(f"the {self._encoding} answer was cut off")
+
+
+def _good_part(stream: zlib._Decompress, data: bytes) -> bytes:
+    """Return what comes before the corrupt byte; zlib itself returns nothing of such data."""
+    found = []
+    step = len(data)
+    while step := min(step, len(data)):
+        attempt = stream.copy()
+        try:
+            found.append(attempt.decompress(data[:step]))
+        except zlib.error:
+            step //= 2
+        else:
+            stream, data = attempt, data[step:]
+    return b"".join(found)
 
 
 def _deflate_bits(head: bytes) -> int:
