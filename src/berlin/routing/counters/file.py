@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sqlite3
+import weakref
 from pathlib import Path
 
 import msgspec
@@ -45,6 +46,7 @@ class CountersFile:
         self._owners: dict[str, float] = {}
         self._version = -1
         self._file = _connect(path)
+        weakref.finalize(self, self._file.close)  # a loop may end before anybody closes it
         try:
             self._stat = path.stat()
             self.shorten()
