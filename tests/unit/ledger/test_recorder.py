@@ -251,7 +251,8 @@ def test_a_folder_that_is_deleted(
     monkeypatch.setattr(writing, "LOOK_ROUND_S", 0.001)
     database, folder = Database(), tmp_path / "journal"
     with recorder(folder, database) as one:
-        shutil.rmtree(folder)
+        # Renamed first: the writer could make a new file while the old ones are deleted.
+        shutil.rmtree(folder.rename(tmp_path / "gone"))
         for n in range(100):
             one.end(ended(n))
             database.wait_until(lambda n=n: f"req_{n}" in database.rows)
