@@ -19,7 +19,7 @@ from berlin.gateway.observe.visit import Visit
 from berlin.gateway.open_count import OpenCount
 from berlin.gateway.refusals import broken_off
 from berlin.gateway.response import StreamedResponse
-from berlin.gateway.sweep import Sweep
+from berlin.gateway.serving.sweep import Sweep
 from berlin.providers.contract import Bursts
 from berlin.transport.sender import LONG_BYTES, off_loop
 from berlin.types import Accumulator, ChatResponse, Finished

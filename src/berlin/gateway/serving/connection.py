@@ -25,7 +25,7 @@ from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 from berlin.gateway import web
 from berlin.gateway.body import MAX_BODY_BYTES
-from berlin.gateway.sweep import Sweep
+from berlin.gateway.serving.sweep import Sweep
 from berlin.gateway.workers.listening import BACKLOG
 from berlin.transport.pools import ShortQueue
 
