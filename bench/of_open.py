@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from of_gateways import BARE, OFF, OPEN, SHORT, Gateway, Gateways, ask_load
+from of_gateways import BARE, OFF, ON, OPEN, SHORT, Gateway, Gateways, ask_load
 from process import BESIDE, HERE, Program, open_service
 from table import Rounds, Target, at_most, targets
 
@@ -42,6 +42,7 @@ def measure(with_peers: bool) -> tuple[str, list[Target]]:
         for name, gateway in {
             BARE: every.relay("bare.py"),
             OFF: every.berlin("off", full=False),
+            ON: every.berlin("on", full=True),
         }.items():
             rounds.add(name, _measure(load, gateway, streams))
     table = rounds.table(
@@ -56,6 +57,7 @@ def measure(with_peers: bool) -> tuple[str, list[Target]]:
     met = [
         at_most("memory of an open stream", 25, rounds.median(OFF, "memory"), " KB"),
         at_most("CPU a piece / bare relay", 1.3, rounds.ratio(OFF, BARE, "cpu")),
+        at_most("all on / off, CPU a piece", 1.2, rounds.ratio(ON, OFF, "cpu")),
     ]
     files = 2 * streams + OWN_FILES
     fewer = "" if streams >= STREAMS else f" (as many as {files:,} open files allow)"
