@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -22,12 +21,12 @@ from berlin.gateway.observe.visit import Visit
 from berlin.gateway.response import StreamedResponse
 from berlin.gateway.stored.record import Record
 from berlin.gateway.stored.responses import StoredResponses
-from berlin.gateway.stored.sqlite import SqliteEngine
 from berlin.providers.scripted import ScriptedProvider
 from berlin.routing.counters.contract import Reservation
 from berlin.routing.counters.memory import MemoryCounters
 from berlin.types import Finished, Secret, TextDelta
 from support.gateway import BERLIN, OPENAI, At, serve
+from support.stored import SlowEngine
 
 HELLO = [TextDelta("Hello"), Finished()]
 LIMITS = LimitsConfig(models={"s:*": ["1000 tokens/minute"]})
@@ -106,20 +105,6 @@ async def test_a_slot_is_free_before_the_end(
     async with serve(service) as at:
         await everything(at.session, at.url + OPENAI.path, stream=True)
         assert (inside, admission.inside) == ([0], 0)
-
-
-class SlowEngine(SqliteEngine):
-    """An engine that stores only when it may."""
-
-    def __init__(self) -> None:
-        super().__init__(None, 60, 100, 10**6)
-        self.asked, self.may = threading.Event(), threading.Event()
-
-    def put(self, record: Record) -> None:
-        """Store when the test says so."""
-        self.asked.set()
-        self.may.wait(30)
-        super().put(record)
 
 
 @pytest.fixture

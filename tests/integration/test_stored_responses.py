@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from berlin.providers.scripted import ScriptedProvider
 from berlin.types import Finished, Secret, TextDelta
 from support.gateway import At, serve
 from support.responses import read_stream
+from support.stored import SlowEngine
 from support.token_processes import Redis, redis_server
 
 
@@ -127,19 +127,6 @@ async def test_a_redis_that_is_gone_costs_no_answer(redis: Redis) -> None:
     )
     assert (status, read, went_on) == (200, 503, 503)
     assert "stored responses" in error["error"]["message"]
-
-
-class SlowEngine(SqliteEngine):
-    """An engine that stores only when it may."""
-
-    def __init__(self) -> None:
-        super().__init__(None, 60, 100, 10**6)
-        self.asked, self.may = threading.Event(), threading.Event()
-
-    def put(self, record: Record) -> None:
-        self.asked.set()
-        self.may.wait(30)
-        super().put(record)
 
 
 @pytest.mark.parametrize("stream", [True, False])

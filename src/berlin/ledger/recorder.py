@@ -78,9 +78,7 @@ class Recorder:
             UnavailableError: if it cannot be recorded, and such requests are refused.
         """
         try:
-            if self._fails:
-                self._recover()
-            self._journal.write(entry)
+            self._write(entry)
             self._reported = False
         except OSError as error:
             self._note_failure(error)
@@ -94,9 +92,7 @@ class Recorder:
     def end(self, entry: Entry) -> None:
         """Record the row of a request that has ended; never raises."""
         try:
-            if self._fails:
-                self._recover()
-            self._journal.write(entry)
+            self._write(entry)
         except JournalFullError:
             self._counts.lost += 1  # its beginning was not accepted either
         except OSError as error:
@@ -122,9 +118,10 @@ class Recorder:
             if waiting:
                 _log.warning("ledger.kept %d bytes of rows, for the next start", waiting)
 
-    def _recover(self) -> None:
-        if not self._recovers():
+    def _write(self, entry: Entry) -> None:
+        if self._fails and not self._recovers():
             raise OSError("the disk of the ledger does not take anything")
+        self._journal.write(entry)
 
     def _recovers(self) -> bool:
         """Write what the disk did not take before; return whether it works again."""

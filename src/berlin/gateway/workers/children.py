@@ -98,7 +98,6 @@ class Children:
         self._running: dict[int, Child] = {}
         self._due: dict[int, float] = {}
         self._failures = [0] * len(sockets)
-        self._generation = board.generation
         self._looked_at = self._resumed_at = 0.0
 
     @property
@@ -139,7 +138,7 @@ class Children:
         """Start the worker of a place."""
         slot = self._board.free_slot()
         self._board.beat(slot, 0)
-        self._board.use(slot, self._generation)
+        self._board.use(slot, self._board.generation)
         self._due.pop(place, None)
         self._board.write(slot, os.getpid(), State.STARTING)
         sys.stdout.flush()
@@ -148,7 +147,7 @@ class Children:
         if pid == 0:
             self._become_worker(slot, place, first=first)
         self._board.write(slot, pid, State.STARTING)
-        self._running[pid] = Child(pid, slot, place, time.monotonic(), self._generation)
+        self._running[pid] = Child(pid, slot, place, time.monotonic(), self._board.generation)
 
     def start_due(self) -> None:
         """Start the workers whose wait is over."""
@@ -201,22 +200,22 @@ class Children:
 
     def renew(self) -> None:
         """Let all workers read the configuration again; those that start do so when ready."""
-        self._generation = self._board.generation = self._generation + 1
+        self._board.generation += 1
         self.renew_late()
 
     def renew_late(self) -> None:
         """Let those read it that were not ready when it changed."""
-        ready = self._ready_pids()
+        ready, newest = self._ready_pids(), self._board.generation
         for child in self.running:
-            if child.generation != self._generation and not child.retired and child.pid in ready:
-                child.generation = self._generation
+            if child.generation != newest and not child.retired and child.pid in ready:
+                child.generation = newest
                 self._signal(child.pid, signal.SIGHUP)
 
     @property
     def are_renewed(self) -> bool:
         """Whether all workers use the configuration that was published last."""
         used = [self._board.used_by(child.slot) for child in self.running if not child.retired]
-        return all(generation == self._generation for generation in used)
+        return all(generation == self._board.generation for generation in used)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to all."""
