@@ -49,6 +49,7 @@ async def serve(
     async with stop_signals() as asked, _open(server, gateway, accounts, None, watch) as url:
         started(url)
         await asked.wait()
+        gateway.stopping = True  # before it is said: requests that come after that are refused
         stopping()
 
 
